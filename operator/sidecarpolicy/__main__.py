@@ -1,0 +1,5 @@
+"""`python -m sidecarpolicy` is `sidecarpolicy`."""
+
+from sidecarpolicy.cli import main
+
+main()

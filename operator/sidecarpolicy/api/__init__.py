@@ -1,0 +1,1 @@
+"""The SidecarPolicy resource: its models, its schema and the names it uses."""

@@ -1,0 +1,189 @@
+"""The SidecarPolicy resource as pydantic models: the one source of crds/ and of parsing.
+
+What we own is modelled; Kubernetes' own objects (containers, volumes) stay raw
+JSON so that fields newer than this program survive. The API server enforces the
+schema made from these models (see schema.py), so parsing here is lenient: a field
+that a newer CRD added is ignored, not refused.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Container = dict[str, Any]
+"""A raw core/v1 Container."""
+Volume = dict[str, Any]
+"""A raw core/v1 Volume."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class Model(BaseModel):
+    """Base of all models: camelCase outside, snake_case inside, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True
+    )
+
+
+class Mode(StrEnum):
+    """How a sidecar is injected."""
+
+    NATIVE = "Native"
+
+
+class NodeRule(StrEnum):
+    """Which nodes an injected Pod may run on."""
+
+    REQUIRE = "Require"
+    AVOID = "Avoid"
+    NONE = "None"
+
+
+class TargetKind(StrEnum):
+    """Kinds of workload that a policy can change."""
+
+    DEPLOYMENT = "Deployment"
+
+
+class Operator(StrEnum):
+    """Operators of a label selector requirement."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Requirement(Model):
+    """One requirement of a label selector."""
+
+    key: LabelKey = Field(description="The label key that the requirement applies to.")
+    operator: Operator = Field(description="How the label's value relates to `values`.")
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=64)] = Field(
+        default=(), description="Required for In and NotIn; empty for Exists and DoesNotExist."
+    )
+
+
+class LabelSelector(Model):
+    """A metav1.LabelSelector; all parts are ANDed, an empty selector matches everything."""
+
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(
+        default={}, description="Labels that must be present with exactly these values."
+    )
+    match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=32)] = Field(
+        default=(), description="Requirements that must all hold."
+    )
+
+
+class Target(Model):
+    """A kind of workload, or one workload by name."""
+
+    kind: TargetKind = Field(description="The kind of workload.")
+    name: ObjectName | None = Field(
+        default=None, description="Exact name; absent: every workload of the kind."
+    )
+
+
+class ImagePullSecret(Model):
+    """A reference to a Secret in the workload's own namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+
+
+class SidecarPolicySpec(Model):
+    """What to add, to which workloads, and on which nodes the result may run."""
+
+    selector: LabelSelector = Field(
+        description="Selects workloads by the labels of their Pod template, as Service and "
+        "PodDisruptionBudget do. Required; {} selects every workload of the namespace."
+    )
+    targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] = Field(
+        default=(Target(kind=TargetKind.DEPLOYMENT),),
+        description="Kinds of workload, optionally by name.",
+    )
+    mode: Mode = Field(
+        default=Mode.NATIVE,
+        description="Native: an init container with restartPolicy Always (KEP-753).",
+    )
+    sidecars: Annotated[tuple[Container, ...], Field(min_length=1, max_length=32)] = Field(
+        description="Containers to add, as in a Pod's initContainers; any field is kept as it "
+        "is. restartPolicy may be absent or Always."
+    )
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=64)] = Field(
+        default=(), description="Volumes to add to the Pod, as in a Pod's volumes."
+    )
+    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] = Field(
+        default=(), description="Secrets to add to the Pod's imagePullSecrets."
+    )
+    node_rule: NodeRule = Field(
+        default=NodeRule.REQUIRE,
+        description="Require: only nodes known to run native sidecars. Avoid: any node but those "
+        "known not to. None: no rule.",
+    )
+    paused: bool = Field(
+        default=False, description="Freezes existing workloads as they are; nothing is taken back."
+    )
+
+
+class Condition(Model):
+    """A metav1.Condition."""
+
+    type: str = Field(description="What the condition is about; one condition of each type.")
+    status: str = Field(description="True, False or Unknown.")
+    reason: str = Field(description="Why, as one CamelCase word for programs.")
+    message: str = Field(description="Why, as a sentence for people.")
+    observed_generation: int = Field(description="The generation that the condition describes.")
+    last_transition_time: str = Field(description="When the status last changed, RFC 3339.")
+
+
+class NodeCounts(Model):
+    """How many nodes can run native sidecars."""
+
+    capable: int = Field(default=0, description="Nodes that can run native sidecars.")
+    total: int = Field(default=0, description="All nodes of the cluster.")
+
+
+class WorkloadCounts(Model):
+    """Selected workloads by state; `matched` is their total."""
+
+    matched: int = Field(default=0, description="All workloads that the policy selects.")
+    current: int = Field(default=0, description="Have the current sidecars, rolled out.")
+    updating: int = Field(default=0, description="Have the current sidecars, rolling out.")
+    pending: int = Field(default=0, description="Wait for their turn.")
+    failed: int = Field(default=0, description="Their rollout failed.")
+    skipped: int = Field(default=0, description="Left alone on purpose, such as opted out.")
+    conflicted: int = Field(default=0, description="Contain something that is in the way.")
+
+
+class Problem(Model):
+    """One workload that is not as the policy wants it, and why."""
+
+    kind: str = Field(description="Kind of the workload.")
+    name: str = Field(description="Name of the workload.")
+    namespace: str = Field(description="Namespace of the workload.")
+    reason: str = Field(description="Why, as one CamelCase word for programs.")
+    message: str = Field(description="Why, as a sentence for people.")
+
+
+class SidecarPolicyStatus(Model):
+    """What the operator saw; never what it intends."""
+
+    observed_generation: int = Field(
+        default=-1,
+        description="The generation that this status describes; -1 until the first report, so "
+        "that a fresh policy is not taken for finished (kstatus).",
+    )
+    revision: str | None = Field(default=None, description="Hash of what is injected.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="What is true of the policy, one condition of each type."
+    )
+    nodes: NodeCounts | None = None
+    workloads: WorkloadCounts | None = None
+    problems: Annotated[tuple[Problem, ...], Field(max_length=20)] = Field(
+        default=(), description="Workloads that are not as they should be, worst first."
+    )

@@ -1,0 +1,35 @@
+"""Names that clusters, users and tests see: groups, labels, annotations, managers.
+
+Each is part of the public contract: changing one orphans what was written under
+the old name.
+"""
+
+from typing import Final
+
+GROUP: Final = "sidecarpolicy.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+PLURAL: Final = "sidecarpolicies"
+KIND: Final = "SidecarPolicy"
+
+FIELD_MANAGER: Final = "sidecarpolicy-operator"
+"""The manager of all our writes. Must start with neither `kubectl` nor
+`before-first-apply`: Flux takes such managers over."""
+
+INJECTED_ANNOTATION: Final = f"{GROUP}/injected"
+"""On a Pod template: the record of what was added, as JSON (see core.record)."""
+
+INJECTED_LABEL: Final = f"{GROUP}/injected"
+"""On a Pod template, always "true": lets our Pods be watched by a selector."""
+
+INJECT_ANNOTATION: Final = f"{GROUP}/inject"
+"""On a Pod template or namespace: "false" opts out."""
+
+CAPABILITY_LABEL: Final = f"{GROUP}/native-sidecars"
+"""On a Node: "true", "false" or "rejects" (see core.capability)."""
+
+EVIDENCE_ANNOTATION: Final = f"{GROUP}/evidence"
+"""On a Node: one sentence that says why the label has its value."""
+
+SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""Never selected, whatever a policy says."""

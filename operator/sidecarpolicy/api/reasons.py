@@ -1,0 +1,44 @@
+"""Reasons: the CamelCase words of conditions, problems and logs, each defined once.
+
+Kubernetes asks for machine-readable reasons (API conventions, "Typical status
+properties"); users alert on them, so a reason is never renamed lightly.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something is as it is."""
+
+    # Conditions of a policy.
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    INVALID = "Invalid"
+    NAMESPACE_EXCLUDED = "NamespaceExcluded"
+    CAPABLE = "Capable"
+    NO_NODES = "NoNodes"
+    NO_CAPABLE_NODES = "NoCapableNodes"
+    COMPLETE = "Complete"
+    IN_PROGRESS = "InProgress"
+    WORKLOADS_FAILED = "WorkloadsFailed"
+    WORKLOADS_CONFLICTED = "WorkloadsConflicted"
+
+    # One workload under a policy.
+    CURRENT = "Current"
+    UPDATING = "Updating"
+    PENDING = "Pending"
+    PAUSED = "Paused"
+    OPTED_OUT = "OptedOut"
+    NAME_CONFLICT = "NameConflict"
+    PART_CHANGED = "PartChanged"
+    RECORD_UNREADABLE = "RecordUnreadable"
+    OWNED_BY_CONTROLLER = "OwnedByController"
+    NODE_RULE_OWNED_BY_GITOPS = "NodeRuleOwnedByGitOps"
+    NODE_RULE_CONTRADICTION = "NodeRuleContradiction"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+
+    # Outcomes of a write.
+    REFUSED = "Refused"
+    FORBIDDEN = "Forbidden"
+    OBJECT_CHANGED = "ObjectChanged"
+    API_UNAVAILABLE = "ApiUnavailable"

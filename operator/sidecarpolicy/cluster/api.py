@@ -1,0 +1,177 @@
+"""Requests to the API server: each returns an `Outcome`, none raises for what a server may do."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiohttp import ClientError, ClientResponse, ClientTimeout
+
+from sidecarpolicy.api.names import FIELD_MANAGER
+from sidecarpolicy.cluster.connection import Connection
+from sidecarpolicy.cluster.outcome import Outcome, Result
+from sidecarpolicy.cluster.resources import Resource
+
+_TIMEOUT = ClientTimeout(total=30, sock_connect=5)
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_PAGE = 500
+_MAX_MESSAGE = 600
+_LONG_QUOTE = re.compile(r'"(?:[^"\\]|\\.){200,}"')
+
+
+class Api:
+    """Typed access to the few verbs that we use."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, resource: Resource, *, name: str, namespace: str | None = None) -> Outcome:
+        """Reads one object. GONE only if the server says that this very object is absent."""
+        return await self._request("GET", resource.path(namespace=namespace, name=name))
+
+    async def list_all(self, resource: Resource, *, namespace: str | None = None) -> Outcome:
+        """Reads a whole collection in pages; `body` is one list, complete or not DONE."""
+        items: list[dict[str, Any]] = []
+        query = {"limit": str(_PAGE)}
+        while True:
+            page = await self._request("GET", resource.path(namespace=namespace), query=query)
+            if not page.done:
+                return page
+            items.extend(page.body.get("items") or ())
+            token = page.body["metadata"].get("continue")
+            if not token:
+                return Outcome(Result.DONE, body={**page.body, "items": items})
+            query["continue"] = token
+
+    async def patch_json(
+        self, resource: Resource, patch: list[dict[str, Any]], *, name: str, namespace: str
+    ) -> Outcome:
+        """Applies a JSON patch; a failed `test` in it is a CONFLICT."""
+        return await self._patch(resource.path(namespace=namespace, name=name), patch, _JSON_PATCH)
+
+    async def patch_merge(
+        self,
+        resource: Resource,
+        patch: Mapping[str, Any],
+        *,
+        name: str,
+        namespace: str | None = None,
+        subresource: str = "",
+    ) -> Outcome:
+        """Applies a merge patch; name `uid` or `resourceVersion` in it to guard the write."""
+        path = resource.path(namespace=namespace, name=name)
+        return await self._patch(f"{path}{subresource and '/' + subresource}", patch, _MERGE_PATCH)
+
+    async def watch(
+        self, resource: Resource, *, since: str, seconds: int
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yields watch events after a resource version, for about `seconds`.
+
+        Raises aiohttp.ClientError, TimeoutError or ValueError when the stream breaks.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(seconds),
+        }
+        # Bookmarks come about once a minute, so a longer silence is a dead connection.
+        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=90)
+        url = self._connection.server + resource.path()
+        async with self._connection.session.get(url, params=query, timeout=timeout) as response:
+            response.raise_for_status()
+            async for line in _lines(response):
+                yield json.loads(line)
+
+    async def _patch(self, path: str, patch: Any, content_type: str) -> Outcome:
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        return await self._request(
+            "PATCH", path, query=query, data=json.dumps(patch).encode(), content_type=content_type
+        )
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        content_type: str | None = None,
+    ) -> Outcome:
+        headers = {"Content-Type": content_type} if content_type else {}
+        url = self._connection.server + path
+        try:
+            async with self._connection.session.request(
+                method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT
+            ) as response:
+                return _outcome(response, await response.read())
+        except (ClientError, TimeoutError, OSError) as error:
+            return Outcome(Result.UNAVAILABLE, f"{type(error).__name__}: {error}")
+
+
+def _outcome(response: ClientResponse, content: bytes) -> Outcome:
+    body = _json_object(content)
+    if response.status < 400 and body is not None:
+        return Outcome(Result.DONE, body=body)
+    status = body or {}
+    message = str(status.get("message") or content.decode(errors="replace"))
+    return Outcome(
+        _result(response.status, status),
+        f"{_readable(message)} (HTTP {response.status})",
+        retry_after=_seconds(response.headers.get("Retry-After")),
+    )
+
+
+def _readable(message: str) -> str:
+    """The server's words without the objects that it quotes.
+
+    A strict decoding error repeats the whole object, which helps nobody and may hold
+    what does not belong into a status or a log.
+    """
+    _, marker, rest = message.rpartition("strict decoding error: ")
+    return _LONG_QUOTE.sub('"…"', marker + rest)[:_MAX_MESSAGE]
+
+
+def _result(code: int, status: Mapping[str, Any]) -> Result:
+    details = status.get("details") or {}
+    if code == 404:
+        # A missing resource type answers 404 too, but without the object's name.
+        return Result.GONE if details.get("name") else Result.UNAVAILABLE
+    if code == 409:
+        return Result.CONFLICT
+    if code in (401, 403):
+        # Admission plugins refuse with 403 as well; only RBAC says "forbidden: User".
+        return Result.FORBIDDEN if _lacks_right(code, status) else Result.REFUSED
+    if code == 422 and not details.get("causes"):
+        # A failed `test` of a JSON patch has no causes; a validation error has.
+        return Result.CONFLICT
+    return Result.REFUSED if code in (400, 413, 422) else Result.UNAVAILABLE
+
+
+def _lacks_right(code: int, status: Mapping[str, Any]) -> bool:
+    return code == 401 or " cannot " in str(status.get("message"))
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _seconds(header: str | None) -> float:
+    return float(header) if header and header.isdigit() else 0.0
+
+
+async def _lines(response: ClientResponse) -> AsyncIterator[bytes]:
+    """Splits a stream into lines; an event may be larger than any read buffer."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        await asyncio.sleep(0)

@@ -1,0 +1,78 @@
+"""One authenticated HTTP session to the API server, from a kubeconfig or the Pod's own account.
+
+Raw JSON in and out: the client library's models drop fields that they do not know,
+which is the very bug that strips `restartPolicy`. The library finds the server,
+certificates and credentials; requests go through aiohttp.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, TCPConnector
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from sidecarpolicy.api.names import FIELD_MANAGER
+
+MAX_CONNECTIONS = 64
+
+
+class NoClusterError(Exception):
+    """No way to reach a cluster was found; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open session and the server's address."""
+
+    session: ClientSession
+    server: str
+
+
+@asynccontextmanager
+async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
+    """Opens a session: `kubeconfig`, else $KUBECONFIG, else in-cluster, else ~/.kube/config."""
+    configuration = await _configuration(kubeconfig)
+    tls = RESTClientObject(configuration).ssl_context
+    session = ClientSession(
+        connector=TCPConnector(ssl=tls, limit=MAX_CONNECTIONS),
+        headers={"User-Agent": FIELD_MANAGER, "Accept": "application/json"},
+        middlewares=(_Credentials(configuration),),
+        trust_env=True,
+        read_bufsize=2**21,
+    )
+    async with session:
+        yield Connection(session, configuration.host)
+
+
+async def _configuration(kubeconfig: str | None) -> Configuration:
+    configuration = Configuration()
+    path = kubeconfig or os.environ.get("KUBECONFIG")
+    try:
+        if path is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=path, client_configuration=configuration
+            )
+    except ConfigException as error:
+        raise NoClusterError(
+            f"no cluster to connect to: {error}; pass --kubeconfig or set KUBECONFIG"
+        ) from error
+    return configuration
+
+
+class _Credentials:
+    """Adds the current token to each request; ServiceAccount tokens rotate."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            request.headers["Authorization"] = token
+        return await handler(request)

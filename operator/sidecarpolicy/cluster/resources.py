@@ -1,0 +1,37 @@
+"""The kinds of object that we read or write, and their addresses in the API."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from sidecarpolicy.api import names
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of object; `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    def path(self, *, namespace: str | None = None, name: str | None = None) -> str:
+        """The URL path of a collection, or of one object where `name` is given."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        # Names may come from a user's annotation: none may reach beyond its segment.
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+NODES: Final = Resource("", "v1", "nodes", "Node")
+NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+POLICIES: Final = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
+
+WORKLOADS: Final = {each.kind: each for each in (DEPLOYMENTS,)}
+"""Workload resources by the kind that a policy's targets name."""

@@ -1,0 +1,116 @@
+"""Puts the controller together and runs it until a signal, or until a part of it fails."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+import uvloop
+
+from sidecarpolicy.cluster.api import Api
+from sidecarpolicy.cluster.connection import Connection, connect
+from sidecarpolicy.cluster.reflector import Reflector
+from sidecarpolicy.cluster.resources import WORKLOADS
+from sidecarpolicy.controller.census import Census
+from sidecarpolicy.controller.departures import Departures
+from sidecarpolicy.controller.handlers import registry, settings
+from sidecarpolicy.controller.health import health_server
+from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
+from sidecarpolicy.controller.labeller import Labeller
+from sidecarpolicy.controller.logs import configure_logging
+from sidecarpolicy.controller.reconciler import Reconciler
+from sidecarpolicy.controller.reporter import Reporter
+from sidecarpolicy.core.selection import Exclusions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides."""
+
+    exclusions: Exclusions
+    listen: str
+    kubeconfig: str | None = None
+    json_logs: bool = False
+    debug: bool = False
+
+
+def run(options: Options) -> None:
+    """Runs the controller; returns after a signal, raises if a part of it fails."""
+    configure_logging(as_json=options.json_logs, debug=options.debug)
+    uvloop.run(_main(options))
+
+
+async def _main(options: Options) -> None:
+    async with connect(options.kubeconfig) as connection:
+        await Controller(connection, options.exclusions).run(listen=options.listen)
+
+
+class Controller:
+    """All parts of the controller process."""
+
+    def __init__(self, connection: Connection, exclusions: Exclusions) -> None:
+        api = Api(connection)
+        self._connection = connection
+        self._inventory = Inventory(exclusions)
+        self._census = Census(api, self._inventory)
+        self._labeller = Labeller(api, self._inventory)
+        self._reconciler = Reconciler(
+            api,
+            self._inventory,
+            departures=Departures(api, self._inventory),
+            reporter=Reporter(api, self._inventory),
+        )
+        self._reflectors = [
+            Reflector(api, resource, WorkloadMirror(self._inventory, resource))
+            for resource in WORKLOADS.values()
+        ]
+        self._counted = asyncio.Event()
+
+    def ready(self) -> bool:
+        """Whether everything has been listed at least once."""
+        return self._counted.is_set() and all(each.listed.is_set() for each in self._reflectors)
+
+    async def run(self, *, listen: str) -> None:
+        """Runs all parts; the first that ends, ends all."""
+        async with health_server(listen, ready=self.ready):
+            await _first_to_end(
+                self._watch(),
+                self._census.run(),
+                self._labeller.run(),
+                self._reconcile(),
+                *(reflector.run() for reflector in self._reflectors),
+            )
+
+    async def _watch(self) -> None:
+        await self._census.take()
+        self._counted.set()
+        await kopf.operator(
+            registry=registry(self._connection, self._inventory),
+            settings=settings(),
+            clusterwide=True,
+            standalone=True,
+        )
+
+    async def _reconcile(self) -> None:
+        """Decides nothing before everything is known."""
+        await self._counted.wait()
+        for reflector in self._reflectors:
+            await reflector.listed.wait()
+        log.info("The cluster is listed; the controller is ready")
+        await self._reconciler.run()
+
+
+async def _first_to_end(*parts: Coroutine[Any, Any, None]) -> None:
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

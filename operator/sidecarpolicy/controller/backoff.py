@@ -1,0 +1,32 @@
+"""Exponential back-off with jitter, per key."""
+
+import random
+from collections.abc import Hashable
+
+FIRST = 1.0
+LAST = 60.0
+
+
+class Backoff:
+    """Remembers how often each key failed, and until when it should rest."""
+
+    def __init__(self) -> None:
+        self._failures: dict[Hashable, int] = {}
+        self._until: dict[Hashable, float] = {}
+
+    def failed(self, key: Hashable, *, now: float, at_least: float = 0.0) -> float:
+        """Notes a failure at a monotonic time; returns the seconds to wait."""
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        ceiling = min(FIRST * 2.0 ** (count - 1), LAST)
+        wait = max(ceiling * random.uniform(0.5, 1.0), at_least)
+        self._until[key] = now + wait
+        return wait
+
+    def succeeded(self, key: Hashable) -> None:
+        """Forgets a key's failures."""
+        self._failures.pop(key, None)
+        self._until.pop(key, None)
+
+    def rests(self, key: Hashable, *, now: float) -> bool:
+        """Whether the key should still be left alone."""
+        return now < self._until.get(key, now)

@@ -1,0 +1,67 @@
+"""The Kopf shell: each handler passes an object to the inventory and returns.
+
+Only `on.event` handlers: the others would write annotations or finalizers on the
+objects that they watch. Such handlers are never retried, so none of them does work.
+"""
+
+import itertools
+from typing import Any
+
+import kopf
+
+from sidecarpolicy.api import names
+from sidecarpolicy.cluster.connection import Connection
+from sidecarpolicy.controller.inventory import Inventory
+
+_RETRY_SECONDS = 5
+
+
+def registry(connection: Connection, inventory: Inventory) -> kopf.OperatorRegistry:
+    """All handlers of the controller, bound to one connection and one inventory."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.session)
+
+    @kopf.on.event("", "v1", "nodes", registry=handlers)
+    def node(event: kopf.RawEvent, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            inventory.forget_node(event["object"]["metadata"]["name"])
+        else:
+            inventory.store_node(event["object"])
+
+    @kopf.on.event("", "v1", "namespaces", registry=handlers)
+    def namespace(event: kopf.RawEvent, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            inventory.forget_namespace(event["object"]["metadata"]["name"])
+        else:
+            inventory.store_namespace(event["object"])
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
+    def policy(event: kopf.RawEvent, **_: Any) -> None:
+        meta = event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            inventory.forget_policy(meta["namespace"], meta["name"])
+        else:
+            inventory.store_policy(event["object"])
+
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings: nothing is written, nothing is scanned, the network may be away."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.watching.inactivity_timeout = 70
+    # Without an end: an API server that is away for minutes must not end the process.
+    chosen.networking.error_backoffs = _Endless()
+    return chosen
+
+
+class _Endless:
+    """An endless series of retry delays; each request iterates it anew."""
+
+    def __iter__(self) -> Any:
+        return itertools.chain((1, 1, 2, 3), itertools.repeat(_RETRY_SECONDS))

@@ -1,0 +1,30 @@
+"""Health over HTTP: /healthz says that the process works, /readyz that it knows the cluster."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+
+@asynccontextmanager
+async def health_server(listen: str, *, ready: Callable[[], bool]) -> AsyncIterator[None]:
+    """Serves on "HOST:PORT" while the context is open."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if ready():
+            return web.Response(text="ok\n")
+        return web.Response(text="still listing the cluster\n", status=503)
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    host, _, port = listen.rpartition(":")
+    await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()

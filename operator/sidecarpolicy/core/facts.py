@@ -1,0 +1,193 @@
+"""Facts: compact, immutable extracts of cluster objects, the only input of decisions.
+
+A fact keeps what is decided on, not the whole object, so that ten thousand workloads
+fit into memory and a patch needs no GET.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from sidecarpolicy.api.models import SidecarPolicySpec
+from sidecarpolicy.api.names import CAPABILITY_LABEL, EVIDENCE_ANNOTATION, KIND
+from sidecarpolicy.core.capability import Capability, capability
+from sidecarpolicy.core.desired import Desired, desired
+from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
+from sidecarpolicy.core.selection import opted_out
+
+RawObject = Mapping[str, Any]
+"""A Kubernetes object as the API server sent it."""
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """The identity of a namespaced object for people: kind, namespace and name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """A Node: what it can do, and what its label and annotation say of that."""
+
+    name: str
+    uid: str
+    version: int
+    capability: Capability
+    label: str | None
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class NamespaceFacts:
+    """A namespace: whether it opted out."""
+
+    name: str
+    version: int
+    opted_out: bool = False
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """A policy. `spec` and `desired` are None where it cannot be read; `invalid` says why."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    spec: SidecarPolicySpec | None
+    desired: Desired | None
+    invalid: str = ""
+    status: RawObject = field(default_factory=dict, compare=False)
+
+    @property
+    def key(self) -> str:
+        """How records name the policy."""
+        return policy_key(self.name)
+
+
+@dataclass(frozen=True)
+class RolloutFacts:
+    """What a workload's own controller reports; all counts are Pods."""
+
+    observed: bool
+    finished: bool
+    deadline_exceeded: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkloadFacts:
+    """A workload: its identity, its Pod template as JSON text, and its rollout."""
+
+    ref: Ref
+    uid: str
+    version: int
+    generation: int
+    template: bytes
+    site: NodeRuleSite
+    owner: str | None
+    rollout: RolloutFacts
+
+
+def version(meta: RawObject) -> int:
+    """An object's resourceVersion as a number: a larger one is newer (KEP-5504).
+
+    An API server that does not use numbers gives 0, which is never older.
+    """
+    text = str(meta.get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
+
+
+def policy_key(name: str) -> str:
+    """How records name a policy of the workload's own namespace."""
+    return f"{KIND}/{name}"
+
+
+def node_facts(obj: RawObject) -> NodeFacts:
+    """Facts of a raw Node."""
+    meta = obj["metadata"]
+    info = (obj.get("status") or {}).get("nodeInfo") or {}
+    return NodeFacts(
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version(meta),
+        capability=capability(str(info.get("kubeletVersion", ""))),
+        label=(meta.get("labels") or {}).get(CAPABILITY_LABEL),
+        evidence=(meta.get("annotations") or {}).get(EVIDENCE_ANNOTATION),
+    )
+
+
+def namespace_facts(obj: RawObject) -> NamespaceFacts:
+    """Facts of a raw Namespace."""
+    meta = obj["metadata"]
+    return NamespaceFacts(name=meta["name"], version=version(meta), opted_out=opted_out(meta))
+
+
+def policy_facts(obj: RawObject) -> PolicyFacts:
+    """Facts of a raw SidecarPolicy, also of one that this program cannot read."""
+    meta = obj["metadata"]
+    spec, invalid = None, ""
+    try:
+        spec = SidecarPolicySpec.model_validate(obj.get("spec"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        invalid = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return PolicyFacts(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version(meta),
+        generation=meta.get("generation", 0),
+        spec=spec,
+        desired=desired(policy_key(meta["name"]), spec) if spec else None,
+        invalid=invalid,
+        status=obj.get("status") or {},
+    )
+
+
+def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
+    """Facts of a raw Deployment (list items carry no kind of their own)."""
+    meta = obj["metadata"]
+    return WorkloadFacts(
+        ref=Ref(kind, meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        version=version(meta),
+        generation=meta.get("generation", 0),
+        template=json.dumps(obj["spec"]["template"], separators=(",", ":")).encode(),
+        site=node_rule_site(meta.get("managedFields") or ()),
+        owner=_controlling_owner(meta),
+        rollout=_rollout(obj),
+    )
+
+
+def _controlling_owner(meta: RawObject) -> str | None:
+    owners = (each for each in meta.get("ownerReferences") or () if each.get("controller"))
+    return next((f"{each['kind']} {each['name']}" for each in owners), None)
+
+
+def _rollout(obj: RawObject) -> RolloutFacts:
+    """The rules of `kubectl rollout status deployment`."""
+    spec, status = obj["spec"], obj.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    conditions = status.get("conditions") or ()
+    stopped = ("Progressing", "ProgressDeadlineExceeded")
+    observed = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+    available = status.get("availableReplicas", 0)
+    return RolloutFacts(
+        observed=observed,
+        finished=observed and updated >= wanted and total <= updated and available >= updated,
+        deadline_exceeded=observed
+        and any((each["type"], each.get("reason")) == stopped for each in conditions),
+        message=f"{updated} of {wanted} Pods updated, {available} available",
+    )

@@ -1,0 +1,45 @@
+"""JSON Patch (RFC 6902) from two versions of a value, and the guard that makes it safe.
+
+Objects are compared member by member; a list that differs is replaced as a whole.
+That takes no ownership of unchanged items: the API server computes managed fields
+from the difference of the objects, not from the patch.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Patch = list[dict[str, Any]]
+
+
+def difference(old: Any, new: Any, *, path: str) -> Patch:
+    """The operations that turn `old`, found at `path`, into `new`."""
+    return list(_operations(old, new, path))
+
+
+def generation_guard(generation: int) -> dict[str, Any]:
+    """A test that fails if the spec has changed since; status writes do not disturb it.
+
+    The API server answers a failed test with 422, not with 409.
+    """
+    return {"op": "test", "path": "/metadata/generation", "value": generation}
+
+
+def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
+    if old == new:
+        return
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        yield {"op": "replace", "path": path, "value": new}
+        return
+    for key in old:
+        if key not in new:
+            yield {"op": "remove", "path": f"{path}/{_escape(key)}"}
+    for key, value in new.items():
+        where = f"{path}/{_escape(key)}"
+        if key not in old:
+            yield {"op": "add", "path": where, "value": value}
+        else:
+            yield from _operations(old[key], value, where)
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,132 @@
+"""The node rule: keeps injected Pods on nodes that run native sidecars.
+
+Terms of a required node affinity are ORed, so the rule is ANDed into every term
+(KEP-753 has no scheduling support of its own). An empty term, like an empty list of
+terms, matches no node; both stay as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecarpolicy.api.models import NodeRule
+from sidecarpolicy.api.names import CAPABILITY_LABEL
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import Verdict
+from sidecarpolicy.core.draft import Draft
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.ownership import NodeRuleSite
+from sidecarpolicy.core.semantic import fingerprint
+
+_AFFINITY = "spec.affinity.nodeAffinity"
+_REQUIRED = f"{_AFFINITY}.requiredDuringSchedulingIgnoredDuringExecution"
+_TERMS = f"{_REQUIRED}.nodeSelectorTerms"
+
+SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
+"""Part key of a rule that stands as a nodeSelector entry."""
+
+
+def _expression(rule: NodeRule) -> dict[str, Any]:
+    if rule is NodeRule.AVOID:
+        values = [Verdict.IGNORES.value, Verdict.REJECTS.value]
+        return {"key": CAPABILITY_LABEL, "operator": "NotIn", "values": values}
+    return {"key": CAPABILITY_LABEL, "operator": "In", "values": [Verdict.CAPABLE.value]}
+
+
+def term_part(rule: NodeRule) -> str:
+    """Part key of a rule that stands in the required node affinity."""
+    return f"nodeTerm/{rule}"
+
+
+def rule_holds(draft: Draft, rule: NodeRule) -> bool:
+    """Whether the template keeps its Pods to the rule, whoever wrote it there."""
+    if rule is NodeRule.NONE:
+        return True
+    selector = draft.peek("spec.nodeSelector") or {}
+    if rule is NodeRule.REQUIRE and selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
+        return True
+    terms = draft.peek(_TERMS)
+    if terms is None:
+        return False
+    expression = _expression(rule)
+    return all(expression in _expressions(term) for term in terms if not _is_void(term))
+
+
+def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | None:
+    """Why the rule cannot be written, or None."""
+    if rule_holds(draft, rule):
+        return None
+    if site is NodeRuleSite.NOWHERE or (site, rule) == (NodeRuleSite.NODE_SELECTOR, NodeRule.AVOID):
+        return Finding(
+            Reason.NODE_RULE_OWNED_BY_GITOPS,
+            f"a GitOps tool owns the required node affinity, and the rule {rule} has no other "
+            f"place; add {CAPABILITY_LABEL} to the node affinity in Git, or set nodeRule: None",
+        )
+    value = (draft.peek("spec.nodeSelector") or {}).get(CAPABILITY_LABEL)
+    if value not in (None, Verdict.CAPABLE.value):
+        return Finding(
+            Reason.NODE_RULE_CONTRADICTION,
+            f"the Pod template's own nodeSelector demands {CAPABILITY_LABEL}={value}, which "
+            f"contradicts nodeRule {rule}",
+        )
+    return None
+
+
+def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, str]:
+    """Writes the rule, which does not hold yet; returns its part key and digest.
+
+    The digest lists the terms in which the user had written the same expression, so
+    that taking the rule out leaves it there.
+    """
+    if site is NodeRuleSite.NODE_SELECTOR:
+        draft.mapping("spec.nodeSelector")[CAPABILITY_LABEL] = Verdict.CAPABLE.value
+        return SELECTOR_PART, ""
+    expression = _expression(rule)
+    if draft.peek(_REQUIRED) is None:
+        terms = [{"matchExpressions": [expression]}]
+        draft.mapping(_AFFINITY)[_REQUIRED.rpartition(".")[2]] = {"nodeSelectorTerms": terms}
+        return term_part(rule), ""
+    own = []
+    for term in draft.peek(_TERMS) or []:
+        if expression in _expressions(term):
+            own.append(fingerprint(term))
+        elif not _is_void(term):
+            term["matchExpressions"] = [*_expressions(term), _expression(rule)]
+    return term_part(rule), ",".join(own)
+
+
+def remove_rule(draft: Draft, part: str, digest: str) -> None:
+    """Takes the rule out again; a term that consisted of it alone goes too."""
+    if part == SELECTOR_PART:
+        selector = draft.peek("spec.nodeSelector") or {}
+        if selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
+            del selector[CAPABILITY_LABEL]
+        return
+    expression = _expression(NodeRule(part.partition("/")[2]))
+    terms = draft.peek(_TERMS)
+    if not terms:
+        return
+    own = digest.split(",")
+    slim = [term if fingerprint(term) in own else _without(term, expression) for term in terms]
+    terms[:] = [term for term in slim if term is not None]
+    if not terms:
+        draft.drop(_REQUIRED)
+
+
+def _without(term: dict[str, Any], expression: dict[str, Any]) -> dict[str, Any] | None:
+    """The term without the expression; None if nothing else was in it."""
+    if expression not in _expressions(term):
+        return term
+    rest = [each for each in _expressions(term) if each != expression]
+    slim = {**term, "matchExpressions": rest}
+    if not rest:
+        del slim["matchExpressions"]
+    return slim or None
+
+
+def _expressions(term: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(term.get("matchExpressions") or [])
+
+
+def _is_void(term: Mapping[str, Any]) -> bool:
+    """Whether a term is empty: it matches no node, and ANDing to it changes that."""
+    return not term.get("matchExpressions") and not term.get("matchFields")

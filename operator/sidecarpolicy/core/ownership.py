@@ -1,0 +1,63 @@
+"""Who owns the fields that a node rule needs? Reads managedFields of a workload.
+
+`requiredDuringSchedulingIgnoredDuringExecution` and `nodeSelector` are atomic: a
+GitOps tool that set one of them reverts any addition, or reports the workload out
+of sync for ever. So our rule goes where no such tool writes.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from sidecarpolicy.api.names import FIELD_MANAGER
+
+GITOPS_MANAGERS = frozenset(
+    {
+        "argocd-controller",
+        "argocd-application-controller",
+        "kustomize-controller",
+        "helm-controller",
+    }
+)
+
+_TEMPLATE = ("f:spec", "f:template", "f:spec")
+_REQUIRED_TERMS = (
+    *_TEMPLATE,
+    "f:affinity",
+    "f:nodeAffinity",
+    "f:requiredDuringSchedulingIgnoredDuringExecution",
+)
+_NODE_SELECTOR = (*_TEMPLATE, "f:nodeSelector")
+
+
+class NodeRuleSite(StrEnum):
+    """Where a node rule can stand."""
+
+    AFFINITY = "affinity"
+    NODE_SELECTOR = "nodeSelector"
+    NOWHERE = "nowhere"
+
+
+def node_rule_site(managed_fields: Iterable[Mapping[str, Any]]) -> NodeRuleSite:
+    """Where a node rule can be written so that no GitOps tool takes it back."""
+    owned = [entry.get("fieldsV1") or {} for entry in managed_fields if _is_gitops(entry)]
+    if not any(_owns(fields, _REQUIRED_TERMS) for fields in owned):
+        return NodeRuleSite.AFFINITY
+    if not any(_owns(fields, _NODE_SELECTOR) for fields in owned):
+        return NodeRuleSite.NODE_SELECTOR
+    return NodeRuleSite.NOWHERE
+
+
+def _is_gitops(entry: Mapping[str, Any]) -> bool:
+    manager = entry.get("manager")
+    return manager != FIELD_MANAGER and (
+        entry.get("operation") == "Apply" or manager in GITOPS_MANAGERS
+    )
+
+
+def _owns(fields: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    for step in path:
+        if step not in fields:
+            return False
+        fields = fields[step] or {}
+    return True

@@ -1,0 +1,152 @@
+"""The status of a policy: what was seen, in the words of the Kubernetes API conventions.
+
+Pure: the clock and the previous status are arguments. A status that says the same as
+the previous one is equal to it, so that nothing is written when nothing changed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.facts import PolicyFacts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.plan import Standing, State, blocker, counts
+
+MAX_PROBLEMS = 20
+
+_WORST_FIRST = (State.FAILED, State.CONFLICTED, State.PENDING, State.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition without its bookkeeping fields; an empty finding message is allowed."""
+
+    type: str
+    ok: bool
+    reason: Reason
+    message: str
+
+
+def policy_status(
+    policy: PolicyFacts,
+    standings: Sequence[Standing],
+    *,
+    nodes: NodeTally,
+    excluded: bool,
+    now: str,
+) -> dict[str, Any]:
+    """The status to report; `now` is an RFC 3339 time for conditions that change."""
+    status: dict[str, Any] = {
+        "observedGeneration": policy.generation,
+        "conditions": _with_times(_conditions(policy, standings, nodes, excluded), policy, now),
+        "nodes": {"capable": nodes.capable, "total": nodes.total},
+        "workloads": counts(standings),
+        "problems": _problems(standings),
+    }
+    if policy.desired is not None:
+        status["revision"] = policy.desired.revision
+    return status
+
+
+def _conditions(
+    policy: PolicyFacts, standings: Sequence[Standing], nodes: NodeTally, excluded: bool
+) -> list[Condition]:
+    accepted = _accepted(policy, excluded)
+    capable = _cluster_capable(policy, nodes)
+    culprit = next((each for each in (accepted, capable) if not each.ok), None)
+    ready = Condition(
+        "Ready",
+        culprit is None,
+        culprit.reason if culprit else Reason.READY,
+        culprit.message if culprit else _ready_message(policy, nodes),
+    )
+    return [ready, accepted, capable, _rollout_complete(standings)]
+
+
+def _accepted(policy: PolicyFacts, excluded: bool) -> Condition:
+    if policy.spec is None:
+        return Condition("Accepted", False, Reason.INVALID, policy.invalid)
+    if excluded:
+        message = f"namespace {policy.namespace} is excluded from all policies"
+        return Condition("Accepted", False, Reason.NAMESPACE_EXCLUDED, message)
+    return Condition("Accepted", True, Reason.ACCEPTED, "the policy is valid")
+
+
+def _cluster_capable(policy: PolicyFacts, nodes: NodeTally) -> Condition:
+    found = blocker(policy, nodes)
+    if found is not None and found.reason is Reason.NO_CAPABLE_NODES:
+        return Condition("ClusterCapable", False, found.reason, found.message)
+    if not nodes.total:
+        return Condition("ClusterCapable", True, Reason.NO_NODES, "the cluster has no nodes yet")
+    message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
+    return Condition("ClusterCapable", True, Reason.CAPABLE, message)
+
+
+def _ready_message(policy: PolicyFacts, nodes: NodeTally) -> str:
+    if policy.spec is not None and policy.spec.paused:
+        return "paused: existing workloads stay as they are"
+    return f"{nodes.capable} of {nodes.total} nodes run native sidecars"
+
+
+def _rollout_complete(standings: Sequence[Standing]) -> Condition:
+    tally = counts(standings)
+    unfinished = {
+        state: tally[state]
+        for state in (State.FAILED, State.CONFLICTED, State.PENDING, State.UPDATING)
+        if tally[state]
+    }
+    if not unfinished:
+        message = f"{tally[State.CURRENT]} of {tally['matched']} workloads are current"
+        return Condition("RolloutComplete", True, Reason.COMPLETE, message)
+    reasons = {
+        State.FAILED: Reason.WORKLOADS_FAILED,
+        State.CONFLICTED: Reason.WORKLOADS_CONFLICTED,
+    }
+    worst = next(iter(unfinished))
+    message = ", ".join(f"{number} {state}" for state, number in unfinished.items())
+    return Condition("RolloutComplete", False, reasons.get(worst, Reason.IN_PROGRESS), message)
+
+
+def _with_times(
+    conditions: Iterable[Condition], policy: PolicyFacts, now: str
+) -> list[dict[str, Any]]:
+    """Adds the bookkeeping: the transition time stays while a condition's status stays."""
+    before: dict[str, Mapping[str, Any]] = {
+        each["type"]: each for each in policy.status.get("conditions") or ()
+    }
+    result = []
+    for condition in conditions:
+        value = "True" if condition.ok else "False"
+        old = before.get(condition.type, {})
+        same = old.get("status") == value
+        result.append(
+            {
+                "type": condition.type,
+                "status": value,
+                "reason": condition.reason.value,
+                "message": condition.message,
+                "observedGeneration": policy.generation,
+                "lastTransitionTime": old.get("lastTransitionTime", now) if same else now,
+            }
+        )
+    return result
+
+
+def _problems(standings: Iterable[Standing]) -> list[dict[str, str]]:
+    """Worst first, then by name; at most MAX_PROBLEMS."""
+    noted = [(each, each.finding) for each in standings if each.finding is not None]
+    noted.sort(key=lambda pair: (_WORST_FIRST.index(pair[0].state), pair[0].ref))
+    return [_problem(standing, finding) for standing, finding in noted[:MAX_PROBLEMS]]
+
+
+def _problem(standing: Standing, finding: Finding) -> dict[str, str]:
+    ref = standing.ref
+    return {
+        "kind": ref.kind,
+        "name": ref.name,
+        "namespace": ref.namespace,
+        "reason": finding.reason.value,
+        "message": finding.message,
+    }
