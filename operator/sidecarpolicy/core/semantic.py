@@ -38,9 +38,8 @@ def _covers_member(key: str, live: Any, wanted: Any) -> bool:
 
 
 def _same_quantity(live: Any, wanted: Any) -> bool:
-    return bool(live == wanted) or (
-        live is not None and parse_quantity(live) == parse_quantity(wanted)
-    )
+    amount = parse_quantity(wanted)
+    return bool(live == wanted) or (amount is not None and parse_quantity(live) == amount)
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:
@@ -63,10 +62,8 @@ def fingerprint(value: Any, *, length: int = 8) -> str:
 
 
 def _container_identity(container: Mapping[str, Any]) -> Any:
-    return {
-        key: container.get(key) or None
-        for key in ("name", "image", "command", "args", "restartPolicy")
-    }
+    """Without restartPolicy: a sidecar that lost it to an old client is still ours to mend."""
+    return {key: container.get(key) or None for key in ("name", "image", "command", "args")}
 
 
 def _volume_identity(volume: Mapping[str, Any]) -> Any:

@@ -1,0 +1,365 @@
+"""The CRD as a real API server takes it: what it refuses, in which words, and what it fills in."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from subprocess import CalledProcessError, CompletedProcess
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+import yaml
+
+Json = dict[str, Any]
+
+CRD_FILE = Path(__file__).resolve().parents[2] / "crds" / "sidecarpolicies.sidecarpolicy.dev.yaml"
+CRD_NAME = "crd/sidecarpolicies.sidecarpolicy.dev"
+NAMESPACE = f"crd-test-{uuid4().hex[:8]}"
+SHIPPER: Json = {"name": "shipper", "image": "fluent-bit:3.2"}
+DEFAULTS: Json = {
+    "targets": [{"kind": "Deployment"}],
+    "mode": "Native",
+    "nodeRule": "Require",
+    "paused": False,
+}
+
+
+class Cluster(Protocol):
+    """What these tests need of the session's cluster."""
+
+    def kubectl(self, *args: str, input: str | None = None) -> str: ...  # noqa: A002
+
+    def run(self, argv: Sequence[str], *, check: bool = ...) -> CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="module")
+def applied(cluster: Cluster) -> CompletedProcess[str]:
+    """The CRD, applied as a user does it and served; the answer of `kubectl apply`."""
+    answer = cluster.run(["kubectl", "apply", "-f", str(CRD_FILE)], check=True)
+    cluster.kubectl("wait", "--for=condition=Established", CRD_NAME, "--timeout=30s")
+    return answer
+
+
+@pytest.fixture(scope="module")
+def served(cluster: Cluster, applied: CompletedProcess[str]) -> Iterator[Cluster]:
+    """The cluster with the CRD and a namespace of these tests' own."""
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    yield cluster
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def policy(name: str, **spec: Any) -> str:
+    """A minimal good policy with some fields set; None leaves a field out."""
+    fields = {"selector": {"matchLabels": {"logs": "shipped"}}, "sidecars": [SHIPPER], **spec}
+    return json.dumps(
+        {
+            "apiVersion": "sidecarpolicy.dev/v1alpha1",
+            "kind": "SidecarPolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {field: value for field, value in fields.items() if value is not None},
+        }
+    )
+
+
+def created(cluster: Cluster, text: str) -> Json:
+    answer = json.loads(cluster.kubectl("create", "-f", "-", "-o", "json", input=text))
+    assert isinstance(answer, dict)
+    return answer
+
+
+def refusal(cluster: Cluster, text: str) -> str:
+    """What kubectl prints about a policy; a dry run, so that nothing stays if it is taken."""
+    with pytest.raises(CalledProcessError) as refused:
+        cluster.kubectl("create", "--dry-run=server", "-f", "-", input=text)
+    return str(refused.value.stderr)
+
+
+def status_patch(cluster: Cluster, name: str, status: Json) -> str:
+    return cluster.kubectl(
+        *("patch", "scpol", name, "-n", NAMESPACE, "--subresource=status", "--type=merge"),
+        *("-p", json.dumps({"status": status})),
+    )
+
+
+def ready(status: str) -> Json:
+    return {
+        "type": "Ready",
+        "status": status,
+        "reason": "Ready",
+        "message": "Sidecars-are-injected.",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-11-21T09:00:00Z",
+    }
+
+
+def test_the_crd_is_applied_without_warnings(applied: CompletedProcess[str]) -> None:
+    assert applied.stderr == ""
+
+
+def test_the_crd_is_established_and_its_schema_structural(served: Cluster) -> None:
+    conditions = json.loads(served.kubectl("get", CRD_NAME, "-o", "json"))["status"]["conditions"]
+
+    assert {condition["type"]: condition["status"] for condition in conditions} == {
+        "NamesAccepted": "True",
+        "Established": "True",
+    }
+
+
+def requirement(**fields: Any) -> Json:
+    return {"selector": {"matchExpressions": [{"key": "tier", **fields}]}}
+
+
+# Only the words that are ours, or that API servers 1.31 and 1.36 have in common.
+BAD_POLICIES: dict[str, tuple[Json, str]] = {
+    "a sidecar without an image": (
+        {"sidecars": [SHIPPER, {"name": "agent"}]},
+        "sidecar agent needs an image",
+    ),
+    "a sidecar with an empty image": (
+        {"sidecars": [{"name": "agent", "image": ""}]},
+        "sidecar agent needs an image",
+    ),
+    "a sidecar that may end": (
+        {"sidecars": [SHIPPER | {"restartPolicy": "Never"}]},
+        "sidecar shipper: restartPolicy must be absent or Always, not Never",
+    ),
+    "a sidecar without a name": (
+        {"sidecars": [{"image": "fluent-bit:3.2"}]},
+        "spec.sidecars[0].name: Required value",
+    ),
+    "a sidecar whose name is no DNS label": (
+        {"sidecars": [SHIPPER | {"name": "Log_Shipper"}]},
+        "spec.sidecars[0].name in body should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
+    ),
+    "a sidecar whose name is too long": (
+        {"sidecars": [SHIPPER | {"name": "s" * 64}]},
+        "spec.sidecars[0].name: Too long: may not be",
+    ),
+    "two sidecars of one name": (
+        {"sidecars": [SHIPPER, SHIPPER | {"image": "vector:0.50"}]},
+        "spec.sidecars[1]: Duplicate value",
+    ),
+    "an empty list of sidecars": (
+        {"sidecars": []},
+        "spec.sidecars in body should have at least 1 items",
+    ),
+    "no sidecars at all": ({"sidecars": None}, "spec.sidecars: Required value"),
+    "too many sidecars": (
+        {"sidecars": [SHIPPER | {"name": f"shipper-{number}"} for number in range(33)]},
+        "spec.sidecars: Too many: 33: must have at most 32 items",
+    ),
+    "no selector": ({"selector": None}, "spec.selector: Required value"),
+    "In without values": (
+        requirement(operator="In"),
+        "operator In on label tier needs values",
+    ),
+    "NotIn with no value in its list": (
+        requirement(operator="NotIn", values=[]),
+        "operator NotIn on label tier needs values",
+    ),
+    "Exists with values": (
+        requirement(operator="Exists", values=["web"]),
+        "operator Exists on label tier takes no values; use In or NotIn to compare values",
+    ),
+    "DoesNotExist with values": (
+        requirement(operator="DoesNotExist", values=["web"]),
+        "operator DoesNotExist on label tier takes no values",
+    ),
+    "an operator that does not exist": (
+        requirement(operator="Equals", values=["web"]),
+        'Unsupported value: "Equals": supported values: "In", "NotIn", "Exists", "DoesNotExist"',
+    ),
+    "a label value that is too long": (
+        {"selector": {"matchLabels": {"tier": "x" * 64}}},
+        "spec.selector.matchLabels.tier: Too long: may not be",
+    ),
+    "one workload listed twice": (
+        {"targets": [{"kind": "Deployment", "name": name} for name in ("web", "api", "web")]},
+        "target Deployment web is listed more than once",
+    ),
+    "one kind listed twice": (
+        {"targets": [{"kind": "Deployment"}, {"kind": "Deployment"}]},
+        "target Deployment is listed more than once",
+    ),
+    "an empty list of targets": (
+        {"targets": []},
+        "spec.targets in body should have at least 1 items",
+    ),
+    "a kind that is no workload": (
+        {"targets": [{"kind": "ConfigMap"}]},
+        'spec.targets[0].kind: Unsupported value: "ConfigMap"',
+    ),
+    "a mode that does not exist": (
+        {"mode": "Classic"},
+        'spec.mode: Unsupported value: "Classic"',
+    ),
+    "a node rule that does not exist": (
+        {"nodeRule": "Maybe"},
+        'spec.nodeRule: Unsupported value: "Maybe": supported values: "Require", "Avoid", "None"',
+    ),
+    "two volumes of one name": (
+        {"volumes": [{"name": "logs", "emptyDir": {}}, {"name": "logs"}]},
+        "spec.volumes[1]: Duplicate value",
+    ),
+    "a volume without a name": (
+        {"volumes": [{"emptyDir": {}}]},
+        "spec.volumes[0].name: Required value",
+    ),
+    "one pull secret listed twice": (
+        {"imagePullSecrets": [{"name": "regcred"}, {"name": "regcred"}]},
+        "spec.imagePullSecrets[1]: Duplicate value",
+    ),
+    "a misspelt field": ({"nodeRules": "Avoid"}, 'unknown field "spec.nodeRules"'),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), BAD_POLICIES.values(), ids=BAD_POLICIES)
+def test_the_api_server_refuses(served: Cluster, spec: Json, message: str) -> None:
+    assert message in refusal(served, policy("bad", **spec))
+
+
+def test_all_broken_rules_are_reported_at_once(served: Cluster) -> None:
+    text = refusal(
+        served,
+        policy(
+            "bad",
+            sidecars=[{"name": "agent"}, SHIPPER | {"restartPolicy": "OnFailure"}],
+            **requirement(operator="In"),
+        ),
+    )
+
+    assert "sidecar agent needs an image" in text
+    assert "restartPolicy must be absent or Always, not OnFailure" in text
+    assert "operator In on label tier needs values" in text
+
+
+def test_a_minimal_policy_gets_all_defaults_and_nothing_else(served: Cluster) -> None:
+    answer = created(served, policy("minimal", selector={}))
+
+    assert answer["spec"] == {"selector": {}, "sidecars": [SHIPPER]} | DEFAULTS
+
+
+def test_a_fresh_policy_has_not_been_observed(served: Cluster) -> None:
+    answer = created(served, policy("fresh"))
+
+    assert answer["status"] == {"observedGeneration": -1}
+
+
+def test_fields_of_containers_and_volumes_newer_than_the_crd_survive(served: Cluster) -> None:
+    sidecar = SHIPPER | {
+        "restartPolicy": "Always",
+        "ports": [{"containerPort": 2020}],
+        "resources": {"limits": {"cpu": 1, "memory": "64Mi"}},
+        "futureField": {"deep": [1, {"flag": True}]},
+    }
+    volume = {"name": "logs", "futureSource": {"size": 0.5}}
+
+    answer = created(served, policy("future", sidecars=[sidecar], volumes=[volume]))
+
+    assert (answer["spec"]["sidecars"], answer["spec"]["volumes"]) == ([sidecar], [volume])
+
+
+def test_a_policy_as_large_as_the_bounds_allow_stays_within_the_cost_budget(
+    served: Cluster,
+) -> None:
+    needs = [
+        {"key": f"{need:02}".ljust(253, "k"), "operator": "In", "values": ["v" * 63] * 64}
+        for need in range(32)
+    ]
+    targets = [{"kind": "Deployment", "name": f"{each:02}".ljust(253, "x")} for each in range(64)]
+    sidecars = [{"name": f"s{each:02}".ljust(63, "s"), "image": "i" * 1024} for each in range(32)]
+
+    answer = created(
+        served,
+        policy("large", selector={"matchExpressions": needs}, targets=targets, sidecars=sidecars),
+    )
+
+    assert len(answer["spec"]["targets"]) == 64
+
+
+def test_two_appliers_can_own_one_sidecar_each(served: Cluster) -> None:
+    for name in ("shipper", "agent"):
+        served.kubectl(
+            *("apply", "--server-side", f"--field-manager={name}", "-f", "-"),
+            input=policy("shared", sidecars=[SHIPPER | {"name": name}]),
+        )
+
+    answer = json.loads(served.kubectl("get", "scpol", "shared", "-n", NAMESPACE, "-o", "json"))
+    assert [sidecar["name"] for sidecar in answer["spec"]["sidecars"]] == ["shipper", "agent"]
+
+
+def test_a_status_in_a_manifest_is_ignored(served: Cluster) -> None:
+    manifest = json.loads(policy("boastful")) | {"status": {"observedGeneration": 7}}
+
+    assert created(served, json.dumps(manifest))["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"status": "Maybe"}, 'supported values: "True", "False", "Unknown"'),
+        ({"lastTransitionTime": "yesterday"}, "must be of type date-time"),
+        ({"reason": ""}, "should be at least 1 chars long"),
+    ],
+    ids=["of an unknown status", "of an unreadable time", "without a reason"],
+)
+def test_a_condition_is_refused(served: Cluster, changed: Json, message: str) -> None:
+    name = "condition-" + "-".join(changed).lower()
+    created(served, policy(name))
+
+    with pytest.raises(CalledProcessError) as refused:
+        status_patch(served, name, {"conditions": [ready("True") | changed]})
+
+    assert message in str(refused.value.stderr)
+
+
+def test_kubectl_get_shows_the_columns(served: Cluster) -> None:
+    created(served, policy("columns"))
+    workloads = {"matched": 12, "current": 9, "pending": 2, "failed": 1}
+    nodes = {"capable": 3, "total": 5}
+    status_patch(
+        served,
+        "columns",
+        {"conditions": [ready("True")], "nodes": nodes, "workloads": workloads},
+    )
+
+    shown = served.kubectl("get", "scpol", "columns", "-n", NAMESPACE, "-o", "wide")
+    header, row = (line.split() for line in shown.splitlines())
+    age = header.index("AGE")
+
+    assert dict(zip(header, row, strict=True)) == {
+        "NAME": "columns",
+        "READY": "True",
+        "MODE": "Native",
+        "NODES": "3",
+        "MATCHED": "12",
+        "CURRENT": "9",
+        "PENDING": "2",
+        "FAILED": "1",
+        "AGE": row[age],
+        "REASON": "Ready",
+        "MESSAGE": "Sidecars-are-injected.",
+    }
+    narrow = served.kubectl("get", "scpol", "columns", "-n", NAMESPACE)
+    assert narrow.splitlines()[0].split() == header[: age + 1]
+
+
+@pytest.mark.parametrize("alias", ["scpol", "sidecarpolicy", "sidecarpolicies"])
+def test_kubectl_finds_policies_as(served: Cluster, alias: str) -> None:
+    created(served, policy(f"known-as-{alias}"))
+
+    shown = served.kubectl("get", alias, f"known-as-{alias}", "-n", NAMESPACE, "-o", "name")
+
+    assert shown.strip() == f"sidecarpolicy.sidecarpolicy.dev/known-as-{alias}"
+
+
+def test_what_kubectl_get_prints_can_be_put_back_unchanged(served: Cluster) -> None:
+    created(served, policy("round-trip", sidecars=[SHIPPER | {"futureField": {"on": "y"}}]))
+    show = ("get", "sidecarpolicy", "round-trip", "-n", NAMESPACE, "-o", "yaml")
+    printed = served.kubectl(*show)
+
+    served.kubectl("replace", "-f", "-", input=printed)
+
+    before, after = yaml.safe_load(printed), yaml.safe_load(served.kubectl(*show))
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] == 1

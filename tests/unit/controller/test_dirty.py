@@ -1,0 +1,52 @@
+"""Marks and back-off of the controller's loops."""
+
+import asyncio
+
+from sidecarpolicy.controller.backoff import FIRST, LAST, Backoff
+from sidecarpolicy.controller.dirty import DirtySet
+
+
+def test_a_burst_of_marks_is_taken_at_once() -> None:
+    async def scenario() -> set[str]:
+        dirty: DirtySet[str] = DirtySet(settle=0)
+        for key in ("a", "b", "a"):
+            dirty.mark(key)
+        return await dirty.take()
+
+    assert asyncio.run(scenario()) == {"a", "b"}
+
+
+def test_of_two_later_marks_the_earlier_counts() -> None:
+    async def scenario() -> tuple[set[str], bool]:
+        dirty: DirtySet[str] = DirtySet(settle=0)
+        dirty.mark_later("a", 60)
+        dirty.mark_later("a", 0.01)
+        dirty.mark_later("a", 30)
+        taken = await asyncio.wait_for(dirty.take(), 5)
+        try:
+            await asyncio.wait_for(dirty.take(), 0.05)
+        except TimeoutError:
+            return taken, True
+        return taken, False
+
+    assert asyncio.run(scenario()) == ({"a"}, True)
+
+
+def test_each_failure_waits_longer_up_to_an_end() -> None:
+    backoff = Backoff()
+    waits = [backoff.failed("key", now=0) for _ in range(12)]
+    assert FIRST / 2 <= waits[0] <= FIRST
+    assert LAST / 2 <= waits[-1] <= LAST
+
+
+def test_a_server_that_asks_for_more_time_gets_it() -> None:
+    assert Backoff().failed("key", now=0, at_least=99) == 99
+
+
+def test_a_success_ends_the_rest() -> None:
+    backoff = Backoff()
+    wait = backoff.failed("key", now=0)
+    assert backoff.rests("key", now=wait / 2)
+    assert not backoff.rests("key", now=wait)
+    backoff.succeeded("key")
+    assert not backoff.rests("key", now=0)

@@ -1,0 +1,114 @@
+"""Hypothesis strategies: Pod templates with fields that no library knows, and policies."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from sidecarpolicy.api.models import SidecarPolicySpec
+from sidecarpolicy.api.names import CAPABILITY_LABEL
+from sidecarpolicy.core.desired import Desired, desired
+
+JSON = dict[str, Any]
+
+_names = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+_json = st.sampled_from([None, True, 7, "text", [], {}, [1, {"deep": ["x"]}], {"a": {"b": None}}])
+_unknown = st.dictionaries(st.sampled_from(["xFuture", "resources", "env"]), _json, max_size=2)
+
+
+def _items(names: st.SearchStrategy[str]) -> st.SearchStrategy[list[JSON]]:
+    item = st.builds(
+        lambda name, image, extra: {"name": name, "image": image, **extra},
+        names,
+        st.sampled_from(["i:1", "i:2"]),
+        _unknown,
+    )
+    return st.lists(item, max_size=3, unique_by=lambda each: each["name"])
+
+
+_expressions = st.sampled_from(
+    [
+        {"key": "zone", "operator": "In", "values": ["eu"]},
+        {"key": "gpu", "operator": "Exists"},
+        {"key": CAPABILITY_LABEL, "operator": "In", "values": ["true"]},
+    ]
+)
+_terms = st.fixed_dictionaries(
+    {},
+    optional={
+        "matchExpressions": st.lists(_expressions, min_size=1, max_size=2, unique_by=str),
+        "matchFields": st.just([{"key": "metadata.name", "operator": "In", "values": ["n1"]}]),
+    },
+)
+_node_affinity = st.fixed_dictionaries(
+    {},
+    optional={
+        "requiredDuringSchedulingIgnoredDuringExecution": st.fixed_dictionaries(
+            {"nodeSelectorTerms": st.lists(_terms, max_size=3)}
+        ),
+        "preferredDuringSchedulingIgnoredDuringExecution": st.just(
+            [{"weight": 1, "preference": {}}]
+        ),
+    },
+)
+_affinity = st.fixed_dictionaries(
+    {}, optional={"nodeAffinity": _node_affinity, "podAffinity": st.just({}), "xFuture": _json}
+)
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> JSON:
+    """A Pod template as users write it, or as newer versions of Kubernetes may."""
+    with_empty_list: bool = draw(st.booleans())
+    with_empty_metadata: bool = draw(st.booleans())
+    init = draw(_items(_names))
+    taken = {each["name"] for each in init}
+    spec = draw(
+        st.fixed_dictionaries(
+            {"containers": _items(_names.filter(lambda name: name not in taken))},
+            optional={
+                "volumes": _items(_names),
+                "imagePullSecrets": st.lists(
+                    st.builds(lambda name: {"name": name}, _names), max_size=2, unique_by=str
+                ),
+                "affinity": _affinity,
+                "nodeSelector": st.sampled_from([{}, {"disk": "ssd"}]),
+                "xFuture": _json,
+            },
+        )
+    )
+    if init or with_empty_list:
+        spec["initContainers"] = init
+    metadata = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "labels": st.sampled_from([{}, {"app": "web"}]),
+                "annotations": st.sampled_from([{}, {"note": "mine"}]),
+                "creationTimestamp": st.none(),
+            },
+        )
+    )
+    return (
+        {"metadata": metadata, "spec": spec} if metadata or with_empty_metadata else {"spec": spec}
+    )
+
+
+@st.composite
+def wishes(draw: st.DrawFn, name: str) -> Desired:
+    """What a policy may want; its names may clash with a template's."""
+    names = st.sampled_from([name, f"{name}-2", "a"])
+    volumes = [
+        {"name": each, "emptyDir": {}} for each in draw(st.lists(names, max_size=2, unique=True))
+    ]
+    secrets = [{"name": each} for each in draw(st.lists(names, max_size=2, unique=True))]
+    sidecars = draw(_items(names).filter(bool))
+    spec = SidecarPolicySpec.model_validate(
+        {
+            "selector": {},
+            "sidecars": sidecars,
+            "volumes": volumes,
+            "imagePullSecrets": secrets,
+            "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
+        }
+    )
+    return desired(f"SidecarPolicy/{name}", spec)

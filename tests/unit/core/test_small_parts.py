@@ -1,0 +1,194 @@
+"""Quantities, versions, selectors, ownership: the small pure parts as tables."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sidecarpolicy.api.models import LabelSelector
+from sidecarpolicy.core.capability import Verdict, capability, minor_version
+from sidecarpolicy.core.facts import node_facts, version
+from sidecarpolicy.core.labels import node_patch
+from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
+from sidecarpolicy.core.quantity import parse_quantity
+from sidecarpolicy.core.selection import Exclusions, matches, opted_out
+from sidecarpolicy.core.semantic import covers
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("100m", "0.1"), ("1", "1"), (0.5, "0.5"), ("1Gi", str(2**30)), ("1e3", "1000"),
+        ("1E", str(10**18)), ("12E2", "1200"), (".5", "0.5"), ("-1", "-1"), ("5u", "0.000005"),
+    ],
+)  # fmt: skip
+def test_a_quantity_is_read_exactly(text: object, number: str) -> None:
+    assert parse_quantity(text) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["", "1 Gi", "Gi", "1KI", "one", None, "1mm"])
+def test_what_is_no_quantity_is_none(text: object) -> None:
+    assert parse_quantity(text) is None
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "verdict"),
+    [
+        pytest.param("v1.36.3", Verdict.CAPABLE, id="GA"),
+        pytest.param("v1.33.0", Verdict.CAPABLE, id="the first GA"),
+        pytest.param("v1.29.0-eks-a5ec690", Verdict.CAPABLE, id="EKS"),
+        pytest.param("v1.29.0-gke.1", Verdict.CAPABLE, id="GKE, which semver sorts before 1.29.0"),
+        pytest.param("v1.31.2+k3s1", Verdict.CAPABLE, id="k3s"),
+        pytest.param("v1.29.0-rc.1", Verdict.CAPABLE, id="release candidate"),
+        pytest.param("v1.28.15", Verdict.REJECTS, id="alpha, off by default"),
+        pytest.param("v1.26.15", Verdict.IGNORES, id="before the feature"),
+        pytest.param("v2.0.0", Verdict.IGNORES, id="a major version that nobody knows"),
+        pytest.param("", Verdict.IGNORES, id="no version"),
+        pytest.param("vX.Y", Verdict.IGNORES, id="unreadable"),
+    ],
+)
+def test_a_kubelet_is_judged_by_its_version(kubelet: str, verdict: Verdict) -> None:
+    found = capability(kubelet)
+    assert found.verdict is verdict
+    assert repr(kubelet) in found.evidence or kubelet in found.evidence
+
+
+def test_only_major_and_minor_are_read() -> None:
+    assert [minor_version(text) for text in ("v1.290", "1.29", "v1.2.3.4")] == [290, 29, 2]
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "covered"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"a": 1}, True, id="more keys"),
+        pytest.param({"a": 1}, {"a": 1, "b": 2}, False, id="a missing key"),
+        pytest.param({}, {"env": [], "tty": False, "workingDir": ""}, True, id="dropped empties"),
+        pytest.param({}, {"foo": None, "bar": {"x": None}}, True, id="dropped nulls"),
+        pytest.param({"args": ["a", "b"]}, {"args": ["a"]}, False, id="plain lists are equal"),
+        pytest.param(
+            {"env": [{"name": "X"}, {"name": "A", "value": "1"}]},
+            {"env": [{"name": "A", "value": "1"}]},
+            True,
+            id="more items",
+        ),
+        pytest.param(
+            {"limits": {"cpu": "1", "memory": "1Gi"}},
+            {"limits": {"cpu": "1000m"}},
+            True,
+            id="canonical quantities",
+        ),
+        pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}}, False, id="other amount"),
+        pytest.param({"sizeLimit": "1Gi"}, {"sizeLimit": "1024Mi"}, True, id="size limit"),
+        pytest.param({"sizeLimit": "x"}, {"sizeLimit": "y"}, False, id="no quantities"),
+    ],
+)
+def test_a_live_part_covers_a_wanted_one(live: Any, wanted: Any, covered: bool) -> None:
+    assert covers(live, wanted) is covered
+
+
+@pytest.mark.parametrize(
+    ("selector", "selected"),
+    [
+        ({}, True),
+        ({"matchLabels": {"app": "web"}}, True),
+        ({"matchLabels": {"app": "db"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "db"]}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+        ({"matchLabels": {"app": "web"},
+          "matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
+    ],
+)  # fmt: skip
+def test_a_selector_follows_the_rules_of_kubernetes(selector: Any, selected: bool) -> None:
+    assert matches(LabelSelector.model_validate(selector), {"app": "web"}) is selected
+
+
+def test_system_namespaces_and_the_own_one_are_always_excluded() -> None:
+    exclusions = Exclusions("ours", frozenset({"istio-system"}))
+    covered = [
+        name for name in ("kube-system", "ours", "istio-system", "shop") if exclusions.covers(name)
+    ]
+    assert covered == ["kube-system", "ours", "istio-system"]
+
+
+@pytest.mark.parametrize(("value", "out"), [("false", True), ("False", True), ("true", False)])
+def test_an_annotation_opts_out(value: str, out: bool) -> None:
+    assert opted_out({"annotations": {"sidecarpolicy.dev/inject": value}}) is out
+
+
+def owner(manager: str, operation: str, *path: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for step in reversed(path):
+        fields = {f"f:{step}": fields}
+    return {"manager": manager, "operation": operation, "fieldsV1": fields}
+
+
+POD = ("spec", "template", "spec")
+REQUIRED = (*POD, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+PREFERRED = (*POD, "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution")
+SELECTOR = (*POD, "nodeSelector")
+
+
+@pytest.mark.parametrize(
+    ("managers", "site"),
+    [
+        pytest.param([], NodeRuleSite.AFFINITY, id="nobody"),
+        pytest.param(
+            [owner("kubectl-edit", "Update", *REQUIRED)], NodeRuleSite.AFFINITY, id="a person"
+        ),
+        pytest.param(
+            [owner("flux", "Apply", *REQUIRED)], NodeRuleSite.NODE_SELECTOR, id="any Apply"
+        ),
+        pytest.param(
+            [owner("argocd-controller", "Update", *REQUIRED)], NodeRuleSite.NODE_SELECTOR,
+            id="Argo CD without server-side apply",
+        ),
+        pytest.param(
+            [owner("flux", "Apply", *PREFERRED)], NodeRuleSite.AFFINITY,
+            id="preferred terms, which are another field",
+        ),
+        pytest.param(
+            [owner("flux", "Apply", *REQUIRED), owner("flux", "Apply", *SELECTOR)],
+            NodeRuleSite.NOWHERE,
+            id="both atomic fields",
+        ),
+        pytest.param(
+            [owner("sidecarpolicy-operator", "Apply", *REQUIRED)], NodeRuleSite.AFFINITY,
+            id="we ourselves",
+        ),
+    ],
+)  # fmt: skip
+def test_the_rule_goes_where_no_gitops_tool_writes_when_the_affinity_is_owned_by(
+    managers: list[dict[str, Any]], site: NodeRuleSite
+) -> None:
+    assert node_rule_site(managers) is site
+
+
+def node(**meta: Any) -> Any:
+    return node_facts(
+        {
+            "metadata": {"name": "n1", "uid": "u", "resourceVersion": "5", **meta},
+            "status": {"nodeInfo": {"kubeletVersion": "v1.28.15"}},
+        }
+    )
+
+
+def test_a_new_node_gets_label_and_evidence_guarded_by_its_uid() -> None:
+    patch = node_patch(node())
+    assert patch is not None
+    assert patch["metadata"]["uid"] == "u"
+    assert patch["metadata"]["labels"] == {"sidecarpolicy.dev/native-sidecars": "rejects"}
+    assert "v1.28.15" in patch["metadata"]["annotations"]["sidecarpolicy.dev/evidence"]
+
+
+def test_a_labelled_node_is_left_alone() -> None:
+    patch = node_patch(node())
+    assert patch is not None
+    assert node_patch(node(**patch["metadata"])) is None
+
+
+def test_a_resource_version_that_is_no_number_is_never_older() -> None:
+    assert version({"resourceVersion": "abc"}) == 0
