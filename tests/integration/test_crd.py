@@ -1,14 +1,16 @@
 """The CRD as a real API server takes it: what it refuses, in which words, and what it fills in."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import CalledProcessError, CompletedProcess
-from typing import Any, Protocol
+from subprocess import CompletedProcess
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import yaml
+
+from lab import Lab, LabError
 
 Json = dict[str, Any]
 
@@ -24,16 +26,8 @@ DEFAULTS: Json = {
 }
 
 
-class Cluster(Protocol):
-    """What these tests need of the session's cluster."""
-
-    def kubectl(self, *args: str, input: str | None = None) -> str: ...  # noqa: A002
-
-    def run(self, argv: Sequence[str], *, check: bool = ...) -> CompletedProcess[str]: ...
-
-
 @pytest.fixture(scope="module")
-def applied(cluster: Cluster) -> CompletedProcess[str]:
+def applied(cluster: Lab) -> CompletedProcess[str]:
     """The CRD, applied as a user does it and served; the answer of `kubectl apply`."""
     answer = cluster.run(["kubectl", "apply", "-f", str(CRD_FILE)], check=True)
     cluster.kubectl("wait", "--for=condition=Established", CRD_NAME, "--timeout=30s")
@@ -41,7 +35,7 @@ def applied(cluster: Cluster) -> CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def served(cluster: Cluster, applied: CompletedProcess[str]) -> Iterator[Cluster]:
+def served(cluster: Lab, applied: CompletedProcess[str]) -> Iterator[Lab]:
     """The cluster with the CRD and a namespace of these tests' own."""
     cluster.kubectl("create", "namespace", NAMESPACE)
     yield cluster
@@ -61,20 +55,20 @@ def policy(name: str, **spec: Any) -> str:
     )
 
 
-def created(cluster: Cluster, text: str) -> Json:
+def created(cluster: Lab, text: str) -> Json:
     answer = json.loads(cluster.kubectl("create", "-f", "-", "-o", "json", input=text))
     assert isinstance(answer, dict)
     return answer
 
 
-def refusal(cluster: Cluster, text: str) -> str:
+def refusal(cluster: Lab, text: str) -> str:
     """What kubectl prints about a policy; a dry run, so that nothing stays if it is taken."""
-    with pytest.raises(CalledProcessError) as refused:
+    with pytest.raises(LabError) as refused:
         cluster.kubectl("create", "--dry-run=server", "-f", "-", input=text)
-    return str(refused.value.stderr)
+    return str(refused.value)
 
 
-def status_patch(cluster: Cluster, name: str, status: Json) -> str:
+def status_patch(cluster: Lab, name: str, status: Json) -> str:
     return cluster.kubectl(
         *("patch", "scpol", name, "-n", NAMESPACE, "--subresource=status", "--type=merge"),
         *("-p", json.dumps({"status": status})),
@@ -96,7 +90,7 @@ def test_the_crd_is_applied_without_warnings(applied: CompletedProcess[str]) -> 
     assert applied.stderr == ""
 
 
-def test_the_crd_is_established_and_its_schema_structural(served: Cluster) -> None:
+def test_the_crd_is_established_and_its_schema_structural(served: Lab) -> None:
     conditions = json.loads(served.kubectl("get", CRD_NAME, "-o", "json"))["status"]["conditions"]
 
     assert {condition["type"]: condition["status"] for condition in conditions} == {
@@ -214,11 +208,11 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
 
 
 @pytest.mark.parametrize(("spec", "message"), BAD_POLICIES.values(), ids=BAD_POLICIES)
-def test_the_api_server_refuses(served: Cluster, spec: Json, message: str) -> None:
+def test_the_api_server_refuses(served: Lab, spec: Json, message: str) -> None:
     assert message in refusal(served, policy("bad", **spec))
 
 
-def test_all_broken_rules_are_reported_at_once(served: Cluster) -> None:
+def test_all_broken_rules_are_reported_at_once(served: Lab) -> None:
     text = refusal(
         served,
         policy(
@@ -233,19 +227,19 @@ def test_all_broken_rules_are_reported_at_once(served: Cluster) -> None:
     assert "operator In on label tier needs values" in text
 
 
-def test_a_minimal_policy_gets_all_defaults_and_nothing_else(served: Cluster) -> None:
+def test_a_minimal_policy_gets_all_defaults_and_nothing_else(served: Lab) -> None:
     answer = created(served, policy("minimal", selector={}))
 
     assert answer["spec"] == {"selector": {}, "sidecars": [SHIPPER]} | DEFAULTS
 
 
-def test_a_fresh_policy_has_not_been_observed(served: Cluster) -> None:
+def test_a_fresh_policy_has_not_been_observed(served: Lab) -> None:
     answer = created(served, policy("fresh"))
 
     assert answer["status"] == {"observedGeneration": -1}
 
 
-def test_fields_of_containers_and_volumes_newer_than_the_crd_survive(served: Cluster) -> None:
+def test_fields_of_containers_and_volumes_newer_than_the_crd_survive(served: Lab) -> None:
     sidecar = SHIPPER | {
         "restartPolicy": "Always",
         "ports": [{"containerPort": 2020}],
@@ -260,7 +254,7 @@ def test_fields_of_containers_and_volumes_newer_than_the_crd_survive(served: Clu
 
 
 def test_a_policy_as_large_as_the_bounds_allow_stays_within_the_cost_budget(
-    served: Cluster,
+    served: Lab,
 ) -> None:
     needs = [
         {"key": f"{need:02}".ljust(253, "k"), "operator": "In", "values": ["v" * 63] * 64}
@@ -277,7 +271,7 @@ def test_a_policy_as_large_as_the_bounds_allow_stays_within_the_cost_budget(
     assert len(answer["spec"]["targets"]) == 64
 
 
-def test_two_appliers_can_own_one_sidecar_each(served: Cluster) -> None:
+def test_two_appliers_can_own_one_sidecar_each(served: Lab) -> None:
     for name in ("shipper", "agent"):
         served.kubectl(
             *("apply", "--server-side", f"--field-manager={name}", "-f", "-"),
@@ -288,7 +282,7 @@ def test_two_appliers_can_own_one_sidecar_each(served: Cluster) -> None:
     assert [sidecar["name"] for sidecar in answer["spec"]["sidecars"]] == ["shipper", "agent"]
 
 
-def test_a_status_in_a_manifest_is_ignored(served: Cluster) -> None:
+def test_a_status_in_a_manifest_is_ignored(served: Lab) -> None:
     manifest = json.loads(policy("boastful")) | {"status": {"observedGeneration": 7}}
 
     assert created(served, json.dumps(manifest))["status"] == {"observedGeneration": -1}
@@ -303,17 +297,17 @@ def test_a_status_in_a_manifest_is_ignored(served: Cluster) -> None:
     ],
     ids=["of an unknown status", "of an unreadable time", "without a reason"],
 )
-def test_a_condition_is_refused(served: Cluster, changed: Json, message: str) -> None:
+def test_a_condition_is_refused(served: Lab, changed: Json, message: str) -> None:
     name = "condition-" + "-".join(changed).lower()
     created(served, policy(name))
 
-    with pytest.raises(CalledProcessError) as refused:
+    with pytest.raises(LabError) as refused:
         status_patch(served, name, {"conditions": [ready("True") | changed]})
 
-    assert message in str(refused.value.stderr)
+    assert message in str(refused.value)
 
 
-def test_kubectl_get_shows_the_columns(served: Cluster) -> None:
+def test_kubectl_get_shows_the_columns(served: Lab) -> None:
     created(served, policy("columns"))
     workloads = {"matched": 12, "current": 9, "pending": 2, "failed": 1}
     nodes = {"capable": 3, "total": 5}
@@ -345,7 +339,7 @@ def test_kubectl_get_shows_the_columns(served: Cluster) -> None:
 
 
 @pytest.mark.parametrize("alias", ["scpol", "sidecarpolicy", "sidecarpolicies"])
-def test_kubectl_finds_policies_as(served: Cluster, alias: str) -> None:
+def test_kubectl_finds_policies_as(served: Lab, alias: str) -> None:
     created(served, policy(f"known-as-{alias}"))
 
     shown = served.kubectl("get", alias, f"known-as-{alias}", "-n", NAMESPACE, "-o", "name")
@@ -353,7 +347,7 @@ def test_kubectl_finds_policies_as(served: Cluster, alias: str) -> None:
     assert shown.strip() == f"sidecarpolicy.sidecarpolicy.dev/known-as-{alias}"
 
 
-def test_what_kubectl_get_prints_can_be_put_back_unchanged(served: Cluster) -> None:
+def test_what_kubectl_get_prints_can_be_put_back_unchanged(served: Lab) -> None:
     created(served, policy("round-trip", sidecars=[SHIPPER | {"futureField": {"on": "y"}}]))
     show = ("get", "sidecarpolicy", "round-trip", "-n", NAMESPACE, "-o", "yaml")
     printed = served.kubectl(*show)

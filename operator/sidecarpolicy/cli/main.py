@@ -47,7 +47,7 @@ def controller(
     log_format: str,
     log_level: str,
 ) -> None:
-    r"""Run the controller: label nodes, inject sidecars, report in policies' statuses.
+    """Run the controller: label nodes, inject sidecars, report in policies' statuses.
 
     \b
     Examples:

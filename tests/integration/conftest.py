@@ -1,0 +1,56 @@
+"""A real control plane for all tests here; its nodes are objects without kubelets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from lab import Lab
+from tests.support.cluster import CRD, Namespace
+from tests.support.controller import Controller
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Lab]:
+    """A control plane without nodes."""
+    lab = Lab("integration")
+    lab.down()
+    lab.up()
+    yield lab
+    lab.down()
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Lab) -> Lab:
+    """The control plane with our CRD."""
+    cluster.kubectl("apply", "-f", str(CRD))
+    cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=30s")
+    return cluster
+
+
+@pytest.fixture
+def capable(installed: Lab) -> Lab:
+    """The cluster with one capable node and one that is not."""
+    installed.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
+    installed.add_fake_nodes(1, kubelet="1.28.15", prefix="old")
+    return installed
+
+
+@pytest.fixture
+def shop(installed: Lab) -> Iterator[Namespace]:
+    """A namespace of the test's own."""
+    name = f"shop-{uuid4().hex[:6]}"
+    installed.kubectl("create", "namespace", name)
+    yield Namespace(installed, name)
+    installed.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def controller(capable: Lab, tmp_path: Path) -> Iterator[Controller]:
+    """A running controller; its log is shown if the test fails."""
+    process = Controller(capable, tmp_path / "controller.log")
+    process.start("--log-format", "json")
+    yield process
+    process.stop()
+    print(process.log())  # noqa: T201 - pytest shows it with a failure
