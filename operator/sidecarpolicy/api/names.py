@@ -11,6 +11,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 PLURAL: Final = "sidecarpolicies"
 KIND: Final = "SidecarPolicy"
+CATEGORY: Final = "sidecars"
+"""Not `sidecarpolicy`: kubectl cannot tell a category from a kind of the same name."""
 
 FIELD_MANAGER: Final = "sidecarpolicy-operator"
 """The manager of all our writes. Must start with neither `kubectl` nor

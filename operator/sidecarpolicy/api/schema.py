@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema, to_jsonable_python
 
 from sidecarpolicy.api.models import Model, SidecarPolicySpec, SidecarPolicyStatus
-from sidecarpolicy.api.names import GROUP, KIND, PLURAL, VERSION
+from sidecarpolicy.api.names import CATEGORY, GROUP, KIND, PLURAL, VERSION
 
 Json = dict[str, Any]
 
@@ -220,7 +220,7 @@ def crd() -> Json:
         "plural": PLURAL,
         "singular": KIND.lower(),
         "shortNames": ["scpol"],
-        "categories": ["sidecarpolicy"],
+        "categories": [CATEGORY],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -19,7 +19,7 @@ from sidecarpolicy.cluster.resources import Resource
 log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF = 0.5
-_LAST_BACKOFF = 15.0
+_LAST_BACKOFF = 8.0
 _WATCH_SECONDS = 290
 
 RawObject = dict[str, Any]
@@ -50,23 +50,23 @@ class Reflector:
         self._resource = resource
         self._mirror = mirror
         self._version: str | None = None
+        self._backoff = _FIRST_BACKOFF
         self.listed = asyncio.Event()
         """Set once the collection has been seen as a whole."""
 
     async def run(self) -> None:
         """Lists and watches, again and again; a failure waits longer each time."""
-        backoff = _FIRST_BACKOFF
         while True:
             try:
                 await self._list_and_watch()
-                backoff = _FIRST_BACKOFF
             except _ExpiredError as error:
                 log.info("%s: listing again: %s", self._resource.plural, error)
                 self._version = None
             except (ClientError, TimeoutError, OSError, ValueError) as error:
-                log.warning("%s: watch interrupted: %r", self._resource.plural, error)
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-            backoff = min(backoff * 2, _LAST_BACKOFF)
+                reason = str(error) or type(error).__name__
+                log.warning("%s: watch interrupted: %s", self._resource.plural, reason)
+            await asyncio.sleep(self._backoff * random.uniform(0.5, 1.0))
+            self._backoff = min(self._backoff * 2, _LAST_BACKOFF)
 
     async def _list_and_watch(self) -> None:
         if self._version is None:
@@ -76,6 +76,7 @@ class Reflector:
             self._mirror.replace(listed.body["items"])
             self._version = str(listed.body["metadata"]["resourceVersion"])
             self.listed.set()
+            self._backoff = _FIRST_BACKOFF
         try:
             await self._watch(self._version)
         except ClientResponseError as error:
@@ -87,6 +88,7 @@ class Reflector:
             if event["type"] == "ERROR":
                 raise _ExpiredError(str(obj.get("message")))
             self._version = str(obj["metadata"]["resourceVersion"])
+            self._backoff = _FIRST_BACKOFF
             if event["type"] == "DELETED":
                 self._mirror.forget(obj)
             elif event["type"] != "BOOKMARK":
