@@ -52,6 +52,11 @@ class Lab:
         chosen = names or tuple(targets.all_targets())
         build.ensure(self.layout.cache, targets.select(chosen))
 
+    def is_built(self, *names: str) -> bool:
+        """Whether these targets are current, so that building them takes no time."""
+        directory = self.layout.bin
+        return all(build.is_current(directory, target) for target in targets.select(names))
+
     def up(self, version: str = TOOLS_VERSION, api_server_flags: Sequence[str] = ()) -> None:
         """Starts the control plane; one that runs just so is left as it is, any other replaced."""
         host.check()
@@ -126,6 +131,12 @@ class Lab:
         """Builds the Dockerfile of a directory; returns a tar for `import_image`."""
         host.ensure(host.IMAGES)
         return builder_image.build(self.layout.cache, context, tag, build_args or {})
+
+    def start_process(self, name: str, argv: Sequence[str]) -> None:
+        """Starts a program of the caller's beside the cluster; `down` ends it like any other."""
+        with self._existing():
+            daemon.stop(self.layout, name)
+            daemon.start(self.layout, name, argv)
 
     def stop_api_server(self) -> None:
         """Kills it, as a fault would."""
