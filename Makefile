@@ -21,7 +21,7 @@ $(STAMP): tests/requirements.txt pyproject.toml
 setup: $(STAMP) ## Make the virtual environment
 
 .PHONY: test
-test: lint $(STAMP) ## Run all tests, on real API servers and real kubelets (needs root)
+test: lint lab-build ## Run all tests, on real API servers and real kubelets (needs root)
 	$(BIN)/python -m pytest
 
 .PHONY: test-unit
