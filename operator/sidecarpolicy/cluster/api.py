@@ -16,7 +16,7 @@ from sidecarpolicy.cluster.resources import Resource
 _TIMEOUT = ClientTimeout(total=30, sock_connect=5)
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
-_PAGE = 500
+PAGE = 500
 _MAX_MESSAGE = 600
 _LONG_QUOTE = re.compile(r'"(?:[^"\\]|\\.){200,}"')
 
@@ -31,18 +31,20 @@ class Api:
         """Reads one object. GONE only if the server says that this very object is absent."""
         return await self._request("GET", resource.path(namespace=namespace, name=name))
 
-    async def list_all(self, resource: Resource, *, namespace: str | None = None) -> Outcome:
-        """Reads a whole collection in pages; `body` is one list, complete or not DONE."""
+    async def list_all(
+        self, resource: Resource, *, namespace: str | None = None, page: int = PAGE
+    ) -> Outcome:
+        """Reads a whole collection, `page` objects a request; complete, or not DONE."""
         items: list[dict[str, Any]] = []
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(page)}
         while True:
-            page = await self._request("GET", resource.path(namespace=namespace), query=query)
-            if not page.done:
-                return page
-            items.extend(page.body.get("items") or ())
-            token = page.body["metadata"].get("continue")
+            answer = await self._request("GET", resource.path(namespace=namespace), query=query)
+            if not answer.done:
+                return answer
+            items.extend(answer.body.get("items") or ())
+            token = answer.body["metadata"].get("continue")
             if not token:
-                return Outcome(Result.DONE, body={**page.body, "items": items})
+                return Outcome(Result.DONE, body={**answer.body, "items": items})
             query["continue"] = token
 
     async def patch_json(
@@ -142,7 +144,7 @@ def _result(code: int, status: Mapping[str, Any]) -> Result:
     if code == 409:
         return Result.CONFLICT
     if code in (401, 403):
-        # Admission plugins refuse with 403 as well; only RBAC says "forbidden: User".
+        # Admission plugins refuse with 403 as well; only authorization names the user.
         return Result.FORBIDDEN if _lacks_right(code, status) else Result.REFUSED
     if code == 422 and not details.get("causes"):
         # A failed `test` of a JSON patch has no causes; a validation error has.
@@ -151,7 +153,7 @@ def _result(code: int, status: Mapping[str, Any]) -> Result:
 
 
 def _lacks_right(code: int, status: Mapping[str, Any]) -> bool:
-    return code == 401 or " cannot " in str(status.get("message"))
+    return code == 401 or 'forbidden: User "' in str(status.get("message"))
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

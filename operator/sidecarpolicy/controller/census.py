@@ -40,7 +40,7 @@ class Census:
 
     async def _sweep(self) -> None:
         # Names are taken before the list: what was added meanwhile is not judged.
-        nodes, namespaces = self._inventory.node_names(), self._inventory.namespace_names()
+        nodes, namespaces = self._inventory.nodes.keys(), self._inventory.namespaces.keys()
         policies = self._inventory.policy_names()
         for name in nodes - {each["metadata"]["name"] for each in await self._list(NODES)}:
             self._inventory.forget_node(name)
@@ -70,8 +70,8 @@ class Census:
 
     def _store(self, resource: Resource, obj: dict[str, Any]) -> None:
         if resource is NODES:
-            self._inventory.store_node(obj)
+            self._inventory.see_node(obj)
         elif resource is NAMESPACES:
-            self._inventory.store_namespace(obj)
+            self._inventory.see_namespace(obj)
         else:
-            self._inventory.store_policy(obj)
+            self._inventory.see_policy(obj)

@@ -71,7 +71,7 @@ class Departures:
             return listed.message
         found = await self._api.get(POLICIES, name=name, namespace=namespace)
         if found.done:
-            self._inventory.store_policy(found.body)
+            self._inventory.see_policy(found.body)
             return "it exists"
         if any(item["metadata"]["name"] == name for item in listed.body["items"]):
             return "it was listed"

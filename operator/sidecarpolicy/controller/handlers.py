@@ -29,14 +29,14 @@ def registry(connection: Connection, inventory: Inventory) -> kopf.OperatorRegis
         if event["type"] == "DELETED":
             inventory.forget_node(event["object"]["metadata"]["name"])
         else:
-            inventory.store_node(event["object"])
+            inventory.see_node(event["object"])
 
     @kopf.on.event("", "v1", "namespaces", registry=handlers)
     def namespace(event: kopf.RawEvent, **_: Any) -> None:
         if event["type"] == "DELETED":
             inventory.forget_namespace(event["object"]["metadata"]["name"])
         else:
-            inventory.store_namespace(event["object"])
+            inventory.see_namespace(event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
     def policy(event: kopf.RawEvent, **_: Any) -> None:
@@ -44,7 +44,7 @@ def registry(connection: Connection, inventory: Inventory) -> kopf.OperatorRegis
         if event["type"] == "DELETED":
             inventory.forget_policy(meta["namespace"], meta["name"])
         else:
-            inventory.store_policy(event["object"])
+            inventory.see_policy(event["object"])
 
     return handlers
 

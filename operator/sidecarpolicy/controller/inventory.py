@@ -1,15 +1,11 @@
-"""The inventory: the latest facts of everything watched, and marks of what changed.
-
-Facts only ever move forward: an event that is older than what we hold (our own write
-is newer than events still on their way) is ignored.
-"""
+"""The inventory: the latest facts of everything watched, and marks of what changed."""
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from sidecarpolicy.cluster.resources import Resource
 from sidecarpolicy.controller.dirty import DirtySet
+from sidecarpolicy.controller.shelf import Shelf
 from sidecarpolicy.core.capability import NodeTally, tally
 from sidecarpolicy.core.facts import (
     NamespaceFacts,
@@ -31,116 +27,111 @@ NAMESPACE_SETTLE = 0.2
 
 
 class Inventory:
-    """Facts by identity. Not thread-safe; lives in one event loop."""
+    """Facts by identity. Not thread-safe; lives in one event loop.
+
+    `see_…` takes in an object from a list or an event, `refresh_…` what one of our own
+    writes returned, `forget_…` a deletion.
+    """
 
     def __init__(self, exclusions: Exclusions) -> None:
         self._exclusions = exclusions
-        self._nodes: dict[str, NodeFacts] = {}
-        self._namespaces: dict[str, NamespaceFacts] = {}
-        self._policies: defaultdict[str, dict[str, PolicyFacts]] = defaultdict(dict)
-        self._workloads: defaultdict[str, dict[Ref, WorkloadFacts]] = defaultdict(dict)
+        self.nodes: Shelf[str, NodeFacts] = Shelf()
+        self.namespaces: Shelf[str, NamespaceFacts] = Shelf()
+        self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
+        self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
         self._tally = NodeTally()
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
         self.dirty_namespaces: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
 
     def snapshot(self, namespace: str, *, gone: frozenset[str]) -> Snapshot:
         """What the plan of one namespace depends on."""
-        facts = self._namespaces.get(namespace)
+        facts = self.namespaces.get(namespace)
         return Snapshot(
             namespace=namespace,
-            policies=tuple(sorted(self._policies[namespace].values(), key=lambda each: each.key)),
-            workloads=tuple(self._workloads[namespace].values()),
+            policies=tuple(sorted(self._policies[namespace], key=lambda each: each.key)),
+            workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
             gone=gone,
             excluded=self._exclusions.covers(namespace),
             namespace_opted_out=facts is not None and facts.opted_out,
         )
 
-    def node(self, name: str) -> NodeFacts | None:
-        """Facts of one node."""
-        return self._nodes.get(name)
-
-    def node_names(self) -> frozenset[str]:
-        """All nodes held."""
-        return frozenset(self._nodes)
-
-    def namespace_names(self) -> frozenset[str]:
-        """All namespaces held."""
-        return frozenset(self._namespaces)
-
     def policy_names(self) -> frozenset[tuple[str, str]]:
         """(namespace, name) of all policies held."""
-        return frozenset((space, name) for space, held in self._policies.items() for name in held)
+        return frozenset(
+            (space, each.name) for space, held in self._policies.items() for each in held
+        )
 
-    def store_node(self, obj: RawObject) -> None:
+    def see_node(self, obj: RawObject) -> None:
         """Takes in a raw Node."""
         node = node_facts(obj)
-        held = self._nodes.get(node.name)
-        if held is not None and held.version > node.version > 0:
-            return
-        self._nodes[node.name] = node
-        if held is None or replace(held, version=node.version) != node:
+        if self.nodes.put(node.name, node):
             self.dirty_nodes.mark(node.name)
             self._recount()
 
+    def refresh_node(self, obj: RawObject) -> None:
+        """Takes in a Node that we labelled."""
+        node = node_facts(obj)
+        self.nodes.refresh(node.name, node)
+
     def forget_node(self, name: str) -> None:
         """Drops a Node."""
-        if self._nodes.pop(name, None) is not None:
+        if self.nodes.drop(name):
             self._recount()
 
-    def store_namespace(self, obj: RawObject) -> None:
+    def see_namespace(self, obj: RawObject) -> None:
         """Takes in a raw Namespace."""
         facts = namespace_facts(obj)
-        held = self._namespaces.get(facts.name)
-        if held is not None and held.version > facts.version > 0:
-            return
-        self._namespaces[facts.name] = facts
-        if held is not None and held.opted_out != facts.opted_out:
+        if self.namespaces.put(facts.name, facts):
             self.dirty_namespaces.mark(facts.name)
 
     def forget_namespace(self, name: str) -> None:
         """Drops a Namespace and all that was in it."""
-        self._namespaces.pop(name, None)
+        self.namespaces.drop(name)
         self._policies.pop(name, None)
         self._workloads.pop(name, None)
 
-    def store_policy(self, obj: RawObject) -> None:
+    def see_policy(self, obj: RawObject) -> None:
         """Takes in a raw SidecarPolicy."""
         policy = policy_facts(obj)
-        held = self._policies[policy.namespace].get(policy.name)
-        if held is not None and held.uid == policy.uid and held.version > policy.version > 0:
-            return
-        self._policies[policy.namespace][policy.name] = policy
-        if held is None or replace(held, version=policy.version) != policy:
+        if self._policies[policy.namespace].put(policy.name, policy):
+            self.dirty_namespaces.mark(policy.namespace)
+
+    def refresh_policy(self, obj: RawObject) -> None:
+        """Takes in a SidecarPolicy whose status we wrote."""
+        policy = policy_facts(obj)
+        if self._policies[policy.namespace].refresh(policy.name, policy):
             self.dirty_namespaces.mark(policy.namespace)
 
     def forget_policy(self, namespace: str, name: str) -> None:
         """Drops a SidecarPolicy; what it injected stays until its absence is proved."""
-        if self._policies[namespace].pop(name, None) is not None:
+        if self._policies[namespace].drop(name):
             self.dirty_namespaces.mark(namespace)
 
-    def store_workload(self, obj: RawObject, *, kind: str) -> None:
+    def see_workload(self, obj: RawObject, *, kind: str) -> None:
         """Takes in a raw workload."""
         workload = workload_facts(obj, kind=kind)
-        held = self._workloads[workload.ref.namespace].get(workload.ref)
-        if held is not None and held.uid == workload.uid and held.version > workload.version > 0:
-            return
-        self._workloads[workload.ref.namespace][workload.ref] = workload
-        if held is None or replace(held, version=workload.version) != workload:
+        if self._workloads[workload.ref.namespace].put(workload.ref, workload):
+            self.dirty_namespaces.mark(workload.ref.namespace)
+
+    def refresh_workload(self, obj: RawObject, *, kind: str) -> None:
+        """Takes in a workload that we patched."""
+        workload = workload_facts(obj, kind=kind)
+        if self._workloads[workload.ref.namespace].refresh(workload.ref, workload):
             self.dirty_namespaces.mark(workload.ref.namespace)
 
     def forget_workload(self, ref: Ref) -> None:
         """Drops a workload."""
-        if self._workloads[ref.namespace].pop(ref, None) is not None:
+        if self._workloads[ref.namespace].drop(ref):
             self.dirty_namespaces.mark(ref.namespace)
 
     def _recount(self) -> None:
         """Counts nodes again; every policy shows the numbers, so all get a look."""
-        counted = tally(node.capability for node in self._nodes.values())
+        counted = tally(node.capability for node in self.nodes)
         if counted != self._tally:
             self._tally = counted
             for namespace, policies in self._policies.items():
-                if policies:
+                if policies.keys():
                     self.dirty_namespaces.mark(namespace)
 
 
@@ -163,7 +154,7 @@ class WorkloadMirror:
     def store(self, obj: RawObject) -> None:
         """Takes in one workload."""
         self._known.add(self._ref(obj))
-        self._inventory.store_workload(obj, kind=self._kind)
+        self._inventory.see_workload(obj, kind=self._kind)
 
     def forget(self, obj: RawObject) -> None:
         """Drops one workload."""

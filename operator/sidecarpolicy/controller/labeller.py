@@ -32,7 +32,7 @@ class Labeller:
             await asyncio.gather(*(self._label(name) for name in names))
 
     async def _label(self, name: str) -> None:
-        node = self._inventory.node(name)
+        node = self._inventory.nodes.get(name)
         patch = node_patch(node) if node is not None else None
         if node is None or patch is None:
             return
@@ -41,7 +41,7 @@ class Labeller:
         if outcome.done:
             self._backoff.succeeded(name)
             log.info("Node %s: %s: %s", name, node.capability.verdict, node.capability.evidence)
-            self._inventory.store_node(outcome.body)
+            self._inventory.refresh_node(outcome.body)
         elif outcome.result is Result.GONE:
             self._backoff.succeeded(name)
             self._inventory.forget_node(name)

@@ -93,7 +93,7 @@ class Reconciler:
             self._inventory.forget_workload(change.ref)
             return Attempt(gone=True)
         log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
-        self._inventory.store_workload(outcome.body, kind=change.ref.kind)
+        self._inventory.refresh_workload(outcome.body, kind=change.ref.kind)
         return Attempt()
 
     def _failed(self, ref: Ref, outcome: Outcome, digest: str) -> Attempt:

@@ -46,7 +46,7 @@ class Reporter:
         if outcome.done:
             self._written[policy.uid] = now
             self._backoff.succeeded(policy.uid)
-            self._inventory.store_policy(outcome.body)
+            self._inventory.refresh_policy(outcome.body)
         elif outcome.result is Result.GONE:
             self._inventory.forget_policy(policy.namespace, policy.name)
         else:

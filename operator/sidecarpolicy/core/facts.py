@@ -51,6 +51,7 @@ class NamespaceFacts:
     """A namespace: whether it opted out."""
 
     name: str
+    uid: str
     version: int
     opted_out: bool = False
 
@@ -130,7 +131,9 @@ def node_facts(obj: RawObject) -> NodeFacts:
 def namespace_facts(obj: RawObject) -> NamespaceFacts:
     """Facts of a raw Namespace."""
     meta = obj["metadata"]
-    return NamespaceFacts(name=meta["name"], version=version(meta), opted_out=opted_out(meta))
+    return NamespaceFacts(
+        name=meta["name"], uid=meta["uid"], version=version(meta), opted_out=opted_out(meta)
+    )
 
 
 def policy_facts(obj: RawObject) -> PolicyFacts:

@@ -1,0 +1,89 @@
+"""The inventory: facts move forward only, and only news makes work."""
+
+import asyncio
+from typing import Any
+
+from sidecarpolicy.cluster.resources import DEPLOYMENTS
+from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
+from sidecarpolicy.core.selection import Exclusions
+from tests.support.builders import deployment, policy_object
+
+
+def inventory() -> Inventory:
+    return Inventory(Exclusions("sidecarpolicy-system"))
+
+
+def at(version: int, obj: dict[str, Any], **meta: Any) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version), **meta}}
+
+
+def generations(held: Inventory) -> list[int]:
+    return [each.generation for each in held.snapshot("shop", gone=frozenset()).workloads]
+
+
+def marks(held: Inventory) -> set[str]:
+    async def taken() -> set[str]:
+        try:
+            return await asyncio.wait_for(held.dirty_namespaces.take(), 0.5)
+        except TimeoutError:
+            return set()
+
+    return asyncio.run(taken())
+
+
+def test_an_event_older_than_our_own_write_is_ignored() -> None:
+    held = inventory()
+    held.see_workload(at(5, deployment()), kind="Deployment")
+    held.refresh_workload(at(9, deployment(), generation=2), kind="Deployment")
+    held.see_workload(at(7, deployment()), kind="Deployment")
+    assert generations(held) == [2]
+
+
+def test_a_recreated_object_replaces_the_old_one_whatever_its_version() -> None:
+    held = inventory()
+    held.see_workload(at(9, deployment(), generation=4), kind="Deployment")
+    held.see_workload(at(8, deployment(), uid="another"), kind="Deployment")
+    assert generations(held) == [1]
+
+
+def test_the_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() -> None:
+    held = inventory()
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.store(deployment())
+    mirror.forget(deployment())
+    held.refresh_workload(at(9, deployment()), kind="Deployment")
+    assert generations(held) == []
+
+
+def test_what_a_new_list_lacks_is_forgotten() -> None:
+    held = inventory()
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.replace([deployment("web"), deployment("api")])
+    mirror.replace([deployment("api")])
+    assert [each.ref.name for each in held.snapshot("shop", gone=frozenset()).workloads] == ["api"]
+
+
+def test_only_news_asks_for_work() -> None:
+    held = inventory()
+    held.see_policy(policy_object())
+    assert marks(held) == {"shop"}
+    held.see_policy(at(2, policy_object()))
+    assert marks(held) == set()
+    held.see_policy(at(3, policy_object(generation=2)))
+    assert marks(held) == {"shop"}
+
+
+def test_a_change_of_the_tally_asks_every_policy_to_look_again() -> None:
+    held = inventory()
+    held.see_policy(policy_object())
+    assert marks(held) == {"shop"}
+    node = {
+        "metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"},
+        "status": {"nodeInfo": {"kubeletVersion": "v1.36.3"}},
+    }
+    held.see_node(node)
+    assert marks(held) == {"shop"}
+    held.see_node(at(2, node, labels={"disk": "ssd"}))
+    assert marks(held) == set()
+    held.forget_node("n1")
+    assert marks(held) == {"shop"}
