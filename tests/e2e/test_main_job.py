@@ -79,7 +79,8 @@ def test_pods_with_their_sidecar_run_on_the_capable_node_only(shop: Namespace) -
 
 @pytest.mark.usefixtures("labelled")
 def test_the_sidecar_starts_before_the_application_and_ends_after_it(shop: Namespace) -> None:
-    probe = {"exec": {"command": ["test", "-f", "/tmp/up"]}, "periodSeconds": 1}
+    test = {"exec": {"command": ["test", "-f", "/tmp/up"]}}
+    probe = {**test, "periodSeconds": 1, "failureThreshold": 30}
     slow = {**container("shipper", slow_start=3), "startupProbe": probe}
     shop.apply(policy(sidecars=[slow]), app(replicas=1))
     shop.wait_status("log-shipper", current=1, seconds=60)
