@@ -146,10 +146,15 @@ def _result(code: int, status: Mapping[str, Any]) -> Result:
     if code in (401, 403):
         # Admission plugins refuse with 403 as well; only authorization names the user.
         return Result.FORBIDDEN if _lacks_right(code, status) else Result.REFUSED
-    if code == 422 and not details.get("causes"):
-        # A failed `test` of a JSON patch has no causes; a validation error has.
+    if code == 422 and _guard_failed(details):
         return Result.CONFLICT
     return Result.REFUSED if code in (400, 413, 422) else Result.UNAVAILABLE
+
+
+def _guard_failed(details: Mapping[str, Any]) -> bool:
+    """A failed `test` of a JSON patch has no causes; another uid is one of metadata.uid."""
+    causes = details.get("causes") or ()
+    return not causes or any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
 def _lacks_right(code: int, status: Mapping[str, Any]) -> bool:
