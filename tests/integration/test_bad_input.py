@@ -1,5 +1,7 @@
 """Policies that cannot work: workloads stay untouched, the status says why, time heals."""
 
+import json
+
 import pytest
 
 from lab import Lab
@@ -76,7 +78,7 @@ def test_a_deployment_that_goes_is_no_longer_counted(shop: Namespace) -> None:
 
 def test_an_excluded_namespace_is_never_touched(shop: Namespace, controller: Controller) -> None:
     controller.stop()
-    controller.start("--exclude-namespaces", shop.name)
+    controller.start("--exclude-namespaces", f"istio-system, {shop.name}")
     shop.apply(policy(), deployment())
     status = shop.wait_status("log-shipper", matched=0)
     assert conditions(status)["Ready"] == ("False", "NamespaceExcluded")
@@ -96,17 +98,74 @@ def test_a_paused_policy_freezes_what_exists(shop: Namespace) -> None:
     assert shop.sidecars("web") == ["courier"]
 
 
+def record(policy: str, part: str = "container/s") -> str:
+    policies = {policy: {"revision": "x", "parts": {part: ""}}}
+    return json.dumps({"policies": policies, "made": []})
+
+
+def test_records_that_somebody_made_up_change_nothing_and_stop_nobody(
+    shop: Namespace, controller: Controller
+) -> None:
+    texts = {
+        "broken": "{oops",
+        "deep": "[" * 50_000,
+        "nameless": record("SidecarPolicy/"),
+        "climbing": record("SidecarPolicy/../.."),
+        "unknown": record("SidecarPolicy/log-shipper", "env/A"),
+    }
+    for name, text in texts.items():
+        annotated = {"annotations": {"sidecarpolicy.dev/injected": text}}
+        shop.apply(deployment(name, template=annotated), server_side=True)
+    shop.apply(deployment("good"), policy())
+    status = shop.wait_status("log-shipper", current=1, skipped=5)
+    assert {each["reason"] for each in status["problems"]} == {"RecordUnreadable"}
+    assert all(shop.get("deployment", each)["metadata"]["generation"] == 1 for each in texts)
+    assert controller.running()
+
+
+def test_a_volume_source_of_an_odd_type_is_refused_and_stops_nobody(
+    shop: Namespace, controller: Controller
+) -> None:
+    shop.apply(policy(volumes=[{"name": "v", "configMap": "my-name"}]), deployment())
+    eventually(lambda: shop.status("log-shipper").get("problems"))
+    status = shop.status("log-shipper")
+    assert status["problems"][0]["reason"] == "Refused"
+    assert conditions(status)["Ready"] == ("False", "Refused")
+    assert controller.running()
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_selector_on_our_own_label_rolls_nothing_for_ever(shop: Namespace) -> None:
+    ours = {"key": "sidecarpolicy.dev/injected", "operator": "DoesNotExist"}
+    shop.apply(policy(selector={"matchExpressions": [ours]}), deployment())
+    shop.wait_status("log-shipper", current=1)
+    stays(lambda: shop.get("deployment", "web")["metadata"]["generation"], seconds=3)
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_changed_sidecar_stays_and_is_reported_when_its_policy_moves_on(shop: Namespace) -> None:
+    shop.apply(policy(), deployment())
+    shop.wait_status("log-shipper", current=1)
+    shop.kubectl("set", "image", "deployment/web", "shipper=my/own:1")
+    status = shop.wait_status("log-shipper", conflicted=1)
+    assert status["problems"][0]["reason"] == "PartChanged"
+    assert shop.sidecars("web") == ["shipper"]
+
+
 def test_a_missing_crd_is_waited_for_and_deleting_it_leaves_nothing_stuck(
     capable: Lab, shop: Namespace, controller: Controller
 ) -> None:
     shop.apply(policy(), deployment())
     shop.wait_status("log-shipper", current=1)
     capable.kubectl("delete", "crd", "sidecarpolicies.sidecarpolicy.dev", "--timeout=20s")
-    stays(lambda: shop.sidecars("web"), seconds=3)
-    controller.stop()
+    # Without its watch it must not go on as if it saw anything.
+    eventually(lambda: not controller.running(), seconds=40)
+    assert shop.sidecars("web") == ["shipper"]
     controller.start(wait=False)
     eventually(lambda: "cannot list sidecarpolicies" in controller.log())
     assert not controller.ready()
+    assert controller.stop() == 0  # promptly, also while it waits
+    controller.start(wait=False)
     capable.kubectl("apply", "-f", str(CRD))
     eventually(controller.ready)
     shop.apply(policy())

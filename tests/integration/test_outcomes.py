@@ -13,12 +13,16 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import NoClusterError, connect
 from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import DEPLOYMENTS, POLICIES, Resource
-from sidecarpolicy.core.jsonpatch import generation_guard
+from sidecarpolicy.core.jsonpatch import guard
 from tests.support.cluster import Namespace, deployment
 
 Ask = Callable[[Api], Awaitable[Outcome]]
 NO_SUCH_TYPE = Resource("sidecarpolicy.dev", "v1alpha1", "unicorns", "Unicorn")
 PAUSE = {"op": "replace", "path": "/spec/paused", "value": True}
+
+
+def name_of(obj: dict[str, Any]) -> str:
+    return str(obj["metadata"]["name"])
 
 
 def ask(lab: Lab, question: Ask, *, kubeconfig: Path | None = None) -> Outcome:
@@ -36,6 +40,10 @@ def patching(shop: Namespace, *operations: dict[str, Any], name: str = "web") ->
     return lambda api: api.patch_json(DEPLOYMENTS, list(operations), name=name, namespace=shop.name)
 
 
+def uid(shop: Namespace) -> str:
+    return str(shop.get("deployment", "web")["metadata"]["uid"])
+
+
 @pytest.fixture
 def web(shop: Namespace) -> Namespace:
     shop.apply(deployment())
@@ -43,7 +51,7 @@ def web(shop: Namespace) -> Namespace:
 
 
 def test_a_patch_under_a_fitting_guard_is_done_and_returns_the_object(web: Namespace) -> None:
-    outcome = ask(web.lab, patching(web, generation_guard(1), PAUSE))
+    outcome = ask(web.lab, patching(web, *guard(uid=uid(web), generation=1), PAUSE))
     assert outcome.result is Result.DONE
     assert outcome.body["spec"]["paused"] is True
     managers = {each["manager"] for each in outcome.body["metadata"]["managedFields"]}
@@ -51,9 +59,20 @@ def test_a_patch_under_a_fitting_guard_is_done_and_returns_the_object(web: Names
 
 
 def test_a_patch_of_an_object_that_changed_meanwhile_is_a_conflict(web: Namespace) -> None:
-    outcome = ask(web.lab, patching(web, generation_guard(7), PAUSE))
+    outcome = ask(web.lab, patching(web, *guard(uid=uid(web), generation=7), PAUSE))
     assert outcome.result is Result.CONFLICT
     assert "paused" not in web.get("deployment", "web")["spec"]
+
+
+def test_a_patch_of_an_object_that_was_recreated_under_its_name_is_a_conflict(
+    web: Namespace,
+) -> None:
+    before = uid(web)
+    web.delete("deployment", "web")
+    web.apply(deployment(pod={"initContainers": [{"name": "new", "image": "busybox"}]}))
+    outcome = ask(web.lab, patching(web, *guard(uid=before, generation=1), PAUSE))
+    assert outcome.result is Result.CONFLICT
+    assert web.sidecars("web") == ["new"]
 
 
 def test_a_merge_patch_with_a_stale_version_is_a_conflict(web: Namespace) -> None:
@@ -108,7 +127,7 @@ def test_a_lacking_right_is_forbidden_and_no_proof_of_absence(
     kubeconfig.write_text(yaml.safe_dump(config))
     for question in (
         patching(web, PAUSE),
-        lambda api: api.list_all(DEPLOYMENTS),
+        lambda api: api.list_all(DEPLOYMENTS, keep=name_of),
         lambda api: api.get(POLICIES, name="absent", namespace=web.name),
     ):
         assert ask(web.lab, question, kubeconfig=kubeconfig).result is Result.FORBIDDEN
@@ -118,12 +137,10 @@ def test_a_list_of_several_pages_is_complete(shop: Namespace) -> None:
     shop.apply(*(deployment(f"web-{number}") for number in range(7)))
 
     async def in_pages_of_three(api: Api) -> Outcome:
-        return await api.list_all(DEPLOYMENTS, namespace=shop.name, page=3)
+        return await api.list_all(DEPLOYMENTS, keep=name_of, namespace=shop.name, page=3)
 
     listed = ask(shop.lab, in_pages_of_three)
-    assert [each["metadata"]["name"] for each in listed.body["items"]] == [
-        f"web-{number}" for number in range(7)
-    ]
+    assert listed.items == tuple(f"web-{number}" for number in range(7))
 
 
 def test_no_way_to_a_cluster_is_one_clear_error(

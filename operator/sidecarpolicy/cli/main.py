@@ -1,8 +1,16 @@
 """The command line. Imports of each command's machinery wait until it runs, so --help is quick."""
 
+import re
+
 import click
 
 from sidecarpolicy.core.selection import Exclusions
+
+
+def _share(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,5}|(?:[1-9]\d?|100)%", value):
+        raise click.BadParameter(f"{value!r} is neither a number nor a percentage, both from 1")
+    return value
 
 
 @click.group(
@@ -29,6 +37,14 @@ def main() -> None:
     help="More namespaces that are never touched, besides kube-system and its kind.",
 )
 @click.option(
+    "--revert-max-concurrent",
+    default="10%",
+    show_default=True,
+    callback=_share,
+    metavar="N|N%",
+    help="How many workloads of a deleted policy may roll back at one time.",
+)
+@click.option(
     "--listen",
     default="0.0.0.0:8080",
     show_default=True,
@@ -42,6 +58,7 @@ def controller(
     *,
     namespace: str,
     exclude_namespaces: str,
+    revert_max_concurrent: str,
     listen: str,
     kubeconfig: str | None,
     log_format: str,
@@ -57,10 +74,11 @@ def controller(
     from sidecarpolicy.cluster.connection import NoClusterError
     from sidecarpolicy.controller.app import Options, run
 
-    extra = frozenset(filter(None, exclude_namespaces.split(",")))
+    extra = frozenset(filter(None, (name.strip() for name in exclude_namespaces.split(","))))
     options = Options(
         exclusions=Exclusions(own_namespace=namespace, extra=extra),
         listen=listen,
+        revert_share=revert_max_concurrent,
         kubeconfig=kubeconfig,
         json_logs=log_format == "json",
         debug=log_level == "debug",

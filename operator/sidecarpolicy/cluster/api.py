@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout
@@ -32,19 +32,28 @@ class Api:
         return await self._request("GET", resource.path(namespace=namespace, name=name))
 
     async def list_all(
-        self, resource: Resource, *, namespace: str | None = None, page: int = PAGE
+        self,
+        resource: Resource,
+        *,
+        keep: Callable[[dict[str, Any]], Any],
+        namespace: str | None = None,
+        page: int = PAGE,
     ) -> Outcome:
-        """Reads a whole collection, `page` objects a request; complete, or not DONE."""
-        items: list[dict[str, Any]] = []
+        """Reads a whole collection, `page` objects a request; complete, or not DONE.
+
+        `items` holds what `keep` makes of each object, so that never more than a page
+        of raw objects is in memory; `body` is the last page.
+        """
+        items: list[Any] = []
         query = {"limit": str(page)}
         while True:
             answer = await self._request("GET", resource.path(namespace=namespace), query=query)
             if not answer.done:
                 return answer
-            items.extend(answer.body.get("items") or ())
+            items.extend(keep(obj) for obj in answer.body.pop("items", None) or ())
             token = answer.body["metadata"].get("continue")
             if not token:
-                return Outcome(Result.DONE, body={**answer.body, "items": items})
+                return Outcome(Result.DONE, body=answer.body, items=tuple(items))
             query["continue"] = token
 
     async def patch_json(

@@ -6,7 +6,7 @@ certificates and credentials; requests go through aiohttp.
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,10 +26,12 @@ class NoClusterError(Exception):
 
 @dataclass(frozen=True)
 class Connection:
-    """An open session and the server's address."""
+    """The server's address, our session to it, and a way to open more of them."""
 
-    session: ClientSession
     server: str
+    session: ClientSession
+    open_session: Callable[[], ClientSession]
+    """For Kopf, which closes the sessions that it is given whenever it logs in again."""
 
 
 @asynccontextmanager
@@ -37,15 +39,18 @@ async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
     """Opens a session: `kubeconfig`, else $KUBECONFIG, else in-cluster, else ~/.kube/config."""
     configuration = await _configuration(kubeconfig)
     tls = RESTClientObject(configuration).ssl_context
-    session = ClientSession(
-        connector=TCPConnector(ssl=tls, limit=MAX_CONNECTIONS),
-        headers={"User-Agent": FIELD_MANAGER, "Accept": "application/json"},
-        middlewares=(_Credentials(configuration),),
-        trust_env=True,
-        read_bufsize=2**21,
-    )
-    async with session:
-        yield Connection(session, configuration.host)
+
+    def open_session() -> ClientSession:
+        return ClientSession(
+            connector=TCPConnector(ssl=tls, limit=MAX_CONNECTIONS),
+            headers={"User-Agent": FIELD_MANAGER, "Accept": "application/json"},
+            middlewares=(_Credentials(configuration),),
+            trust_env=True,
+            read_bufsize=2**21,
+        )
+
+    async with open_session() as session:
+        yield Connection(configuration.host, session, open_session)
 
 
 async def _configuration(kubeconfig: str | None) -> Configuration:

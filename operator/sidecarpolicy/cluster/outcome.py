@@ -28,6 +28,8 @@ class Outcome:
     result: Result
     message: str = ""
     body: dict[str, Any] = field(default_factory=dict, compare=False)
+    items: tuple[Any, ...] = field(default=(), compare=False)
+    """What was kept of a list's objects."""
     retry_after: float = 0.0
     """Seconds that the server asked us to wait."""
 

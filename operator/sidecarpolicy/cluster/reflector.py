@@ -9,7 +9,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from typing import Any, Protocol
+from http import HTTPStatus
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import ClientError, ClientResponseError
 
@@ -23,18 +24,22 @@ _LAST_BACKOFF = 8.0
 _WATCH_SECONDS = 290
 
 RawObject = dict[str, Any]
+Fact = TypeVar("Fact")
 
 
-class Mirror(Protocol):
-    """Where a reflector reports what it saw."""
+class Mirror(Protocol[Fact]):
+    """Where a reflector reports what it saw; raw objects are not kept."""
 
-    def replace(self, objects: Iterable[RawObject]) -> None:
+    def facts(self, obj: RawObject) -> Fact:
+        """What is kept of a raw object."""
+
+    def replace(self, facts: Iterable[Fact]) -> None:
         """The complete collection, as listed just now."""
 
-    def store(self, obj: RawObject) -> None:
+    def store(self, fact: Fact) -> None:
         """One object, added or changed."""
 
-    def forget(self, obj: RawObject) -> None:
+    def forget(self, fact: Fact) -> None:
         """One object, deleted."""
 
 
@@ -42,10 +47,10 @@ class _ExpiredError(Exception):
     """The watch cannot be continued from where it was; list again."""
 
 
-class Reflector:
+class Reflector(Generic[Fact]):
     """Mirrors one collection; `run` goes on for ever, cancel its task to end it."""
 
-    def __init__(self, api: Api, resource: Resource, mirror: Mirror) -> None:
+    def __init__(self, api: Api, resource: Resource, mirror: Mirror[Fact]) -> None:
         self._api = api
         self._resource = resource
         self._mirror = mirror
@@ -70,26 +75,34 @@ class Reflector:
 
     async def _list_and_watch(self) -> None:
         if self._version is None:
-            listed = await self._api.list_all(self._resource)
+            listed = await self._api.list_all(self._resource, keep=self._mirror.facts)
             if not listed.done:
                 raise _ExpiredError(listed.message)
-            self._mirror.replace(listed.body["items"])
+            self._mirror.replace(listed.items)
             self._version = str(listed.body["metadata"]["resourceVersion"])
             self.listed.set()
-            self._backoff = _FIRST_BACKOFF
         try:
             await self._watch(self._version)
         except ClientResponseError as error:
-            raise _ExpiredError(str(error)) from error
+            if error.status == HTTPStatus.GONE:
+                raise _ExpiredError(str(error)) from error
+            raise
 
     async def _watch(self, since: str) -> None:
         async for event in self._api.watch(self._resource, since=since, seconds=_WATCH_SECONDS):
             obj = event["object"]
             if event["type"] == "ERROR":
-                raise _ExpiredError(str(obj.get("message")))
+                raise _in_stream(obj)
             self._version = str(obj["metadata"]["resourceVersion"])
             self._backoff = _FIRST_BACKOFF
             if event["type"] == "DELETED":
-                self._mirror.forget(obj)
+                self._mirror.forget(self._mirror.facts(obj))
             elif event["type"] != "BOOKMARK":
-                self._mirror.store(obj)
+                self._mirror.store(self._mirror.facts(obj))
+
+
+def _in_stream(status: RawObject) -> Exception:
+    """The error that a status in the stream stands for; only 410 asks for a new list."""
+    message = f"{status.get('message')} (HTTP {status.get('code')})"
+    gone = status.get("code") == HTTPStatus.GONE
+    return _ExpiredError(message) if gone else TimeoutError(message)

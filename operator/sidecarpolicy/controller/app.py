@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class Options:
 
     exclusions: Exclusions
     listen: str
+    revert_share: str
     kubeconfig: str | None = None
     json_logs: bool = False
     debug: bool = False
@@ -46,23 +48,26 @@ def run(options: Options) -> None:
 
 async def _main(options: Options) -> None:
     async with connect(options.kubeconfig) as connection:
-        await Controller(connection, options.exclusions).run(listen=options.listen)
+        await Controller(connection, options).run()
 
 
 class Controller:
     """All parts of the controller process."""
 
-    def __init__(self, connection: Connection, exclusions: Exclusions) -> None:
+    def __init__(self, connection: Connection, options: Options) -> None:
         api = Api(connection)
         self._connection = connection
-        self._inventory = Inventory(exclusions)
+        self._listen = options.listen
+        self._inventory = Inventory(options.exclusions)
+        self._departures = Departures(api, self._inventory)
         self._census = Census(api, self._inventory)
         self._labeller = Labeller(api, self._inventory)
         self._reconciler = Reconciler(
             api,
             self._inventory,
-            departures=Departures(api, self._inventory),
+            departures=self._departures,
             reporter=Reporter(api, self._inventory),
+            revert_share=options.revert_share,
         )
         self._reflectors = [
             Reflector(api, resource, WorkloadMirror(self._inventory, resource))
@@ -74,11 +79,13 @@ class Controller:
         """Whether everything has been listed at least once."""
         return self._counted.is_set() and all(each.listed.is_set() for each in self._reflectors)
 
-    async def run(self, *, listen: str) -> None:
+    async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
-        async with health_server(listen, ready=self.ready):
+        async with health_server(self._listen, ready=self.ready):
             await _first_to_end(
+                _signal(),
                 self._watch(),
+                self._departures.run(),
                 self._census.run(),
                 self._labeller.run(),
                 self._reconcile(),
@@ -102,6 +109,16 @@ class Controller:
             await reflector.listed.wait()
         log.info("The cluster is listed; the controller is ready")
         await self._reconciler.run()
+
+
+async def _signal() -> None:
+    """Ends on SIGTERM or SIGINT. Kopf takes both over, but only once it runs: until then a
+    process that is PID 1 would ignore them.
+    """
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
 
 
 async def _first_to_end(*parts: Coroutine[Any, Any, None]) -> None:

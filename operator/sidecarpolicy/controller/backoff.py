@@ -27,6 +27,6 @@ class Backoff:
         self._failures.pop(key, None)
         self._until.pop(key, None)
 
-    def rests(self, key: Hashable, *, now: float) -> bool:
-        """Whether the key should still be left alone."""
-        return now < self._until.get(key, now)
+    def rest(self, key: Hashable, *, now: float) -> float:
+        """For how many seconds more the key should be left alone; 0 or less for none."""
+        return self._until.get(key, now) - now

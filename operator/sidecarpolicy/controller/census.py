@@ -7,6 +7,7 @@ first decision, and sweeps out phantoms afterwards.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from sidecarpolicy.cluster.api import Api
@@ -14,6 +15,8 @@ from sidecarpolicy.cluster.resources import NAMESPACES, NODES, POLICIES, Resourc
 from sidecarpolicy.controller.inventory import Inventory
 
 log = logging.getLogger(__name__)
+
+See = Callable[[dict[str, Any]], None]
 
 SWEEP_SECONDS = 300.0
 _RETRY_SECONDS = 3.0
@@ -28,38 +31,47 @@ class Census:
 
     async def take(self) -> None:
         """Fills the inventory; waits as long as the API server or the CRD is missing."""
-        for resource in (NODES, NAMESPACES, POLICIES):
-            for obj in await self._list(resource):
-                self._store(resource, obj)
+        for resource, see in self._kinds():
+            await self._list(resource, see)
 
     async def run(self) -> None:
-        """Sweeps out, for ever, what exists no longer."""
+        """Sees everything again, for ever, and sweeps out what exists no longer."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await self._sweep()
 
     async def _sweep(self) -> None:
-        # Names are taken before the list: what was added meanwhile is not judged.
-        nodes, namespaces = self._inventory.nodes.keys(), self._inventory.namespaces.keys()
-        policies = self._inventory.policy_names()
-        for name in nodes - {each["metadata"]["name"] for each in await self._list(NODES)}:
-            self._inventory.forget_node(name)
-        listed = {each["metadata"]["name"] for each in await self._list(NAMESPACES)}
-        for name in namespaces - listed:
-            self._inventory.forget_namespace(name)
-        known = {
-            (each["metadata"]["namespace"], each["metadata"]["name"])
-            for each in await self._list(POLICIES)
-        }
-        for namespace, name in policies - known:
-            self._inventory.forget_policy(namespace, name)
+        inventory = self._inventory
+        # Names are taken before the lists: what was added meanwhile is not judged.
+        nodes, namespaces = inventory.nodes.keys(), inventory.namespaces.keys()
+        policies = inventory.policy_names()
+        listed = [await self._list(resource, see) for resource, see in self._kinds()]
+        for name in nodes - {name for _, name in listed[0]}:
+            inventory.forget_node(name)
+        for name in namespaces - {name for _, name in listed[1]}:
+            inventory.forget_namespace(name)
+        for namespace, name in policies - listed[2]:
+            inventory.forget_policy(namespace, name)
 
-    async def _list(self, resource: Resource) -> list[dict[str, Any]]:
+    def _kinds(self) -> tuple[tuple[Resource, See], ...]:
+        inventory = self._inventory
+        return (
+            (NODES, inventory.see_node),
+            (NAMESPACES, inventory.see_namespace),
+            (POLICIES, inventory.see_policy),
+        )
+
+    async def _list(self, resource: Resource, see: See) -> set[tuple[str, str]]:
+        """Shows each object to the inventory; (namespace, name) of all of them."""
+
+        def keep(obj: dict[str, Any]) -> tuple[str, str]:
+            see(obj)
+            return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
         while True:
-            listed = await self._api.list_all(resource)
+            listed = await self._api.list_all(resource, keep=keep)
             if listed.done:
-                items: list[dict[str, Any]] = listed.body["items"]
-                return items
+                return set(listed.items)
             log.warning(
                 "cannot list %s, next try in %.0f s: %s",
                 resource.plural,
@@ -67,11 +79,3 @@ class Census:
                 listed.message,
             )
             await asyncio.sleep(_RETRY_SECONDS)
-
-    def _store(self, resource: Resource, obj: dict[str, Any]) -> None:
-        if resource is NODES:
-            self._inventory.see_node(obj)
-        elif resource is NAMESPACES:
-            self._inventory.see_namespace(obj)
-        else:
-            self._inventory.see_policy(obj)

@@ -1,7 +1,8 @@
 """The Kopf shell: each handler passes an object to the inventory and returns.
 
 Only `on.event` handlers: the others would write annotations or finalizers on the
-objects that they watch. Such handlers are never retried, so none of them does work.
+objects that they watch. Such handlers are never retried, so none of them does work. They
+are coroutines: Kopf runs plain functions in threads, and the inventory knows only one.
 """
 
 import itertools
@@ -21,25 +22,27 @@ def registry(connection: Connection, inventory: Inventory) -> kopf.OperatorRegis
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.session)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(
+            server=connection.server, aiohttp_session=connection.open_session()
+        )
 
     @kopf.on.event("", "v1", "nodes", registry=handlers)
-    def node(event: kopf.RawEvent, **_: Any) -> None:
+    async def node(event: kopf.RawEvent, **_: Any) -> None:
         if event["type"] == "DELETED":
             inventory.forget_node(event["object"]["metadata"]["name"])
         else:
             inventory.see_node(event["object"])
 
     @kopf.on.event("", "v1", "namespaces", registry=handlers)
-    def namespace(event: kopf.RawEvent, **_: Any) -> None:
+    async def namespace(event: kopf.RawEvent, **_: Any) -> None:
         if event["type"] == "DELETED":
             inventory.forget_namespace(event["object"]["metadata"]["name"])
         else:
             inventory.see_namespace(event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
-    def policy(event: kopf.RawEvent, **_: Any) -> None:
+    async def policy(event: kopf.RawEvent, **_: Any) -> None:
         meta = event["object"]["metadata"]
         if event["type"] == "DELETED":
             inventory.forget_policy(meta["namespace"], meta["name"])

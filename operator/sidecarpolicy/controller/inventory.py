@@ -43,7 +43,13 @@ class Inventory:
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
         self.dirty_namespaces: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
 
-    def snapshot(self, namespace: str, *, gone: frozenset[str]) -> Snapshot:
+    def knows(self, namespace: str) -> bool:
+        """Whether the namespace itself has been seen."""
+        return self.namespaces.get(namespace) is not None
+
+    def snapshot(
+        self, namespace: str, *, gone: frozenset[str], revert_share: str = "10%"
+    ) -> Snapshot:
         """What the plan of one namespace depends on."""
         facts = self.namespaces.get(namespace)
         return Snapshot(
@@ -52,6 +58,7 @@ class Inventory:
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
             gone=gone,
+            revert_share=revert_share,
             excluded=self._exclusions.covers(namespace),
             namespace_opted_out=facts is not None and facts.opted_out,
         )
@@ -72,7 +79,9 @@ class Inventory:
     def refresh_node(self, obj: RawObject) -> None:
         """Takes in a Node that we labelled."""
         node = node_facts(obj)
-        self.nodes.refresh(node.name, node)
+        if self.nodes.refresh(node.name, node):
+            self.dirty_nodes.mark(node.name)
+            self._recount()
 
     def forget_node(self, name: str) -> None:
         """Drops a Node."""
@@ -86,10 +95,8 @@ class Inventory:
             self.dirty_namespaces.mark(facts.name)
 
     def forget_namespace(self, name: str) -> None:
-        """Drops a Namespace and all that was in it."""
+        """Drops a Namespace; what was in it has deletions of its own."""
         self.namespaces.drop(name)
-        self._policies.pop(name, None)
-        self._workloads.pop(name, None)
 
     def see_policy(self, obj: RawObject) -> None:
         """Takes in a raw SidecarPolicy."""
@@ -108,9 +115,8 @@ class Inventory:
         if self._policies[namespace].drop(name):
             self.dirty_namespaces.mark(namespace)
 
-    def see_workload(self, obj: RawObject, *, kind: str) -> None:
-        """Takes in a raw workload."""
-        workload = workload_facts(obj, kind=kind)
+    def see_workload(self, workload: WorkloadFacts) -> None:
+        """Takes in a workload."""
         if self._workloads[workload.ref.namespace].put(workload.ref, workload):
             self.dirty_namespaces.mark(workload.ref.namespace)
 
@@ -143,23 +149,24 @@ class WorkloadMirror:
         self._kind = resource.kind
         self._known: set[Ref] = set()
 
-    def replace(self, objects: Iterable[RawObject]) -> None:
+    def facts(self, obj: RawObject) -> WorkloadFacts:
+        """What is kept of a raw object."""
+        return workload_facts(obj, kind=self._kind)
+
+    def replace(self, workloads: Iterable[WorkloadFacts]) -> None:
         """Takes in a complete list; what is not in it is gone."""
         before, self._known = self._known, set()
-        for obj in objects:
-            self.store(obj)
+        for workload in workloads:
+            self.store(workload)
         for ref in before - self._known:
             self._inventory.forget_workload(ref)
 
-    def store(self, obj: RawObject) -> None:
+    def store(self, workload: WorkloadFacts) -> None:
         """Takes in one workload."""
-        self._known.add(self._ref(obj))
-        self._inventory.see_workload(obj, kind=self._kind)
+        self._known.add(workload.ref)
+        self._inventory.see_workload(workload)
 
-    def forget(self, obj: RawObject) -> None:
+    def forget(self, workload: WorkloadFacts) -> None:
         """Drops one workload."""
-        self._known.discard(self._ref(obj))
-        self._inventory.forget_workload(self._ref(obj))
-
-    def _ref(self, obj: RawObject) -> Ref:
-        return Ref(self._kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        self._known.discard(workload.ref)
+        self._inventory.forget_workload(workload.ref)

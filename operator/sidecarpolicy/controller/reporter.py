@@ -30,9 +30,10 @@ class Reporter:
         if status == policy.status:
             return
         now = time.monotonic()
-        rest = self._written.get(policy.uid, now - MIN_INTERVAL) + MIN_INTERVAL - now
-        if rest > 0 or self._backoff.rests(policy.uid, now=now):
-            self._inventory.dirty_namespaces.mark_later(policy.namespace, max(rest, 0.1))
+        fresh = self._written.get(policy.uid, now - MIN_INTERVAL) + MIN_INTERVAL - now
+        rest = max(fresh, self._backoff.rest(policy.uid, now=now))
+        if rest > 0:
+            self._inventory.dirty_namespaces.mark_later(policy.namespace, rest)
             return
         removed = dict.fromkeys(policy.status.keys() - status.keys())
         guard = {"uid": policy.uid, "resourceVersion": str(policy.version)}

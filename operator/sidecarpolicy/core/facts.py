@@ -85,6 +85,11 @@ class RolloutFacts:
     deadline_exceeded: bool
     message: str = ""
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is rolling: it finished, or its controller gave up."""
+        return self.finished or self.deadline_exceeded
+
 
 @dataclass(frozen=True)
 class WorkloadFacts:

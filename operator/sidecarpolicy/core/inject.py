@@ -7,7 +7,7 @@ keeps its parts whatever happens to the others; nothing is half applied.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +18,6 @@ from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.noderule import (
-    SELECTOR_PART,
     add_rule,
     obstacle,
     remove_rule,
@@ -26,7 +25,13 @@ from sidecarpolicy.core.noderule import (
     term_part,
 )
 from sidecarpolicy.core.ownership import NodeRuleSite
-from sidecarpolicy.core.record import PolicyRecord, Record, encode_record, read_record
+from sidecarpolicy.core.record import (
+    SELECTOR_PART,
+    PolicyRecord,
+    Record,
+    encode_record,
+    read_record,
+)
 from sidecarpolicy.core.semantic import container_digest, covers, volume_digest
 
 
@@ -52,10 +57,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Injection:
-    """The resulting template and, by policy key, what stood in the way."""
+    """The resulting template and what is to say about policies, by their keys.
+
+    `current` were as they should be before, `changed` are different now; `obstacles`
+    kept a policy from being applied; `leftovers` could not be taken out with the rest.
+    """
 
     template: Mapping[str, Any]
-    findings: Mapping[str, tuple[Finding, ...]]
+    current: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
+    obstacles: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 def inject(
@@ -67,11 +79,13 @@ def inject(
     """
     record = read_record(template)
     if isinstance(record, Finding):
-        return Injection(template, {each.key: (record,) for each in verdicts})
+        return Injection(template, obstacles={each.key: (record,) for each in verdicts})
     surgery = _Surgery(template, record, site)
+    wishes = [each.desired for each in verdicts if each.desired is not None]
+    current = frozenset(wish.key for wish in wishes if surgery.is_current(wish))
     for verdict in sorted(verdicts, key=lambda each: (each.action is not Action.REMOVE, each.key)):
         surgery.perform(verdict)
-    return Injection(surgery.close(), surgery.findings)
+    return surgery.close(current)
 
 
 class _Surgery:
@@ -82,47 +96,28 @@ class _Surgery:
         self._draft = Draft(template, record.made)
         self._policies = dict(record.policies)
         self._site = site
-        self._changed = False
-        self.findings: dict[str, tuple[Finding, ...]] = {}
+        self._changed: set[str] = set()
+        self._obstacles: dict[str, tuple[Finding, ...]] = {}
+        self._leftovers: dict[str, tuple[Finding, ...]] = {}
 
     def perform(self, verdict: Verdict) -> None:
         """Carries out one verdict, or notes why that cannot be."""
         if verdict.action is Action.REMOVE:
-            self._note(verdict.key, self._remove(verdict.key))
+            self._remove(verdict.key, wanted_again=frozenset())
         elif verdict.action is Action.APPLY and verdict.desired is not None:
             self._apply(verdict.desired)
 
-    def close(self) -> Mapping[str, Any]:
+    def close(self, current: frozenset[str]) -> Injection:
         """Writes the record and the label, and returns the finished template."""
-        if not self._changed:
-            return self._template
-        if self._policies:
-            self._draft.prune()
-            self._draft.mapping("metadata.labels")[INJECTED_LABEL] = "true"
-            annotations = self._draft.mapping("metadata.annotations")
-            annotations[INJECTED_ANNOTATION] = encode_record(self._record)
-        else:
-            (self._draft.peek("metadata.labels") or {}).pop(INJECTED_LABEL, None)
-            (self._draft.peek("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
-            self._draft.prune()
-        return self._draft.template
+        template: Mapping[str, Any] = self._template
+        if self._changed:
+            self._write_record()
+            template = self._draft.template
+        changed = frozenset(self._changed)
+        return Injection(template, current, changed, self._obstacles, self._leftovers)
 
-    @property
-    def _record(self) -> Record:
-        return Record(self._policies, self._draft.made)
-
-    def _apply(self, wish: Desired) -> None:
-        if self._is_current(wish):
-            return
-        obstacles = tuple(self._obstacles(wish))
-        if obstacles:
-            self._note(wish.key, obstacles)
-            return
-        self._remove(wish.key)
-        self._changed = True
-        self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish)))
-
-    def _is_current(self, wish: Desired) -> bool:
+    def is_current(self, wish: Desired) -> bool:
+        """Whether the template carries all that a policy wishes, whoever else changed it."""
         mine = self._policies.get(wish.key)
         if mine is None or mine.revision != wish.revision:
             return False
@@ -132,7 +127,34 @@ class _Surgery:
             for path, part, item, digest in _list_parts(wish)
         )
 
-    def _obstacles(self, wish: Desired) -> Iterator[Finding]:
+    def _write_record(self) -> None:
+        if self._policies:
+            self._draft.prune()
+            self._draft.mapping("metadata.labels")[INJECTED_LABEL] = "true"
+            annotations = self._draft.mapping("metadata.annotations")
+            annotations[INJECTED_ANNOTATION] = encode_record(self._record)
+        else:
+            (self._draft.peek("metadata.labels") or {}).pop(INJECTED_LABEL, None)
+            (self._draft.peek("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
+            self._draft.prune()
+
+    @property
+    def _record(self) -> Record:
+        return Record(self._policies, self._draft.made)
+
+    def _apply(self, wish: Desired) -> None:
+        if self.is_current(wish):
+            return
+        obstacles = tuple(self._find_obstacles(wish))
+        if obstacles:
+            self._obstacles[wish.key] = obstacles
+            return
+        parts = frozenset(part for _, part, _, _ in _list_parts(wish))
+        self._remove(wish.key, wanted_again=parts)
+        self._changed.add(wish.key)
+        self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish)))
+
+    def _find_obstacles(self, wish: Desired) -> Iterator[Finding]:
         containers = [*self._items("spec.initContainers"), *self._items("spec.containers")]
         yield from self._clashes(wish, "container", names(wish.sidecars), containers)
         yield from self._clashes(wish, "volume", names(wish.volumes), self._items("spec.volumes"))
@@ -149,6 +171,13 @@ class _Surgery:
             part = f"{noun}/{name}"
             if name not in wanted or (mine and _is_ours(part, item, mine.parts)):
                 continue
+            if mine and part in mine.parts:
+                yield Finding(
+                    Reason.PART_CHANGED,
+                    f"{noun} {name!r} was changed after it was injected; undo that change, or give "
+                    "it another name in the policy",
+                )
+                continue
             holder = next((key for key, each in self._policies.items() if part in each.parts), None)
             owner = f"added by {holder}" if holder else "the workload's own"
             yield Finding(
@@ -157,36 +186,52 @@ class _Surgery:
                 "policy",
             )
 
-    def _remove(self, key: str) -> tuple[Finding, ...]:
+    def _remove(self, key: str, *, wanted_again: frozenset[str]) -> None:
+        """Takes a policy's parts out, containers first, so that volumes are free to go."""
         record = self._record
         mine = self._policies.pop(key, None)
         if mine is None:
-            return ()
-        self._changed = True
+            return
+        self._changed.add(key)
         leftovers = []
-        for part, digest in mine.parts.items():
+        for part, digest in sorted(mine.parts.items()):
             if record.others_hold(part, than=key):
                 continue
             if part.startswith(("nodeTerm/", "nodeSelector/")):
                 remove_rule(self._draft, part, digest)
-            elif not self._remove_item(part, mine.parts):
-                leftovers.append(part)
-        return tuple(
-            Finding(Reason.PART_CHANGED, f"{part} was changed after it was injected and stays")
-            for part in leftovers
-        )
+            elif reason := self._reason_to_stay(part, mine.parts, part in wanted_again):
+                leftovers.append(Finding(Reason.PART_CHANGED, f"{part} stays: {reason}"))
+            else:
+                self._remove_item(part)
+        if leftovers:
+            self._leftovers[key] = tuple(leftovers)
 
-    def _remove_item(self, part: str, parts: Mapping[str, str]) -> bool:
-        """Removes a list item; False if something else stands in its place."""
+    def _reason_to_stay(
+        self, part: str, parts: Mapping[str, str], wanted_again: bool
+    ) -> str | None:
+        noun, _, name = part.partition("/")
+        found = next((item for item in self._items(_LISTS[noun]) if item.get("name") == name), None)
+        if found is not None and not _is_ours(part, found, parts):
+            return "it was changed after it was injected"
+        if noun == "volume" and not wanted_again and (user := self._mounting(name)):
+            return f"container {user!r} mounts it"
+        return None
+
+    def _mounting(self, volume: str) -> str | None:
+        """A container that would be invalid without the volume."""
+        for container in [*self._items("spec.initContainers"), *self._items("spec.containers")]:
+            mounts = [
+                *(container.get("volumeMounts") or ()),
+                *(container.get("volumeDevices") or ()),
+            ]
+            if volume in names(mounts):
+                return str(container.get("name"))
+        return None
+
+    def _remove_item(self, part: str) -> None:
         noun, _, name = part.partition("/")
         items = self._items(_LISTS[noun])
-        found = next((item for item in items if item.get("name") == name), None)
-        if found is None:
-            return True
-        if not _is_ours(part, found, parts):
-            return False
-        items.remove(found)
-        return True
+        items[:] = [item for item in items if item.get("name") != name]
 
     def _add(self, wish: Desired) -> Iterator[tuple[str, str]]:
         at = self._first_free_place(wish.key)
@@ -226,10 +271,6 @@ class _Surgery:
     def _items(self, path: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self._draft.peek(path) or []
         return items
-
-    def _note(self, key: str, findings: tuple[Finding, ...]) -> None:
-        if findings:
-            self.findings[key] = findings
 
 
 _LISTS = {

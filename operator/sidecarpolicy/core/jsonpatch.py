@@ -16,12 +16,16 @@ def difference(old: Any, new: Any, *, path: str) -> Patch:
     return list(_operations(old, new, path))
 
 
-def generation_guard(generation: int) -> dict[str, Any]:
-    """A test that fails if the spec has changed since; status writes do not disturb it.
+def guard(*, uid: str, generation: int) -> Patch:
+    """Tests that fail if the object was re-created or its spec has changed since.
 
-    The API server answers a failed test with 422, not with 409.
+    Status writes do not disturb them. The API server answers a failed test with 422,
+    not with 409.
     """
-    return {"op": "test", "path": "/metadata/generation", "value": generation}
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": "/metadata/generation", "value": generation},
+    ]
 
 
 def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:

@@ -15,14 +15,12 @@ from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.ownership import NodeRuleSite
+from sidecarpolicy.core.record import SELECTOR_PART
 from sidecarpolicy.core.semantic import fingerprint
 
 _AFFINITY = "spec.affinity.nodeAffinity"
 _REQUIRED = f"{_AFFINITY}.requiredDuringSchedulingIgnoredDuringExecution"
 _TERMS = f"{_REQUIRED}.nodeSelectorTerms"
-
-SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
-"""Part key of a rule that stands as a nodeSelector entry."""
 
 
 def _expression(rule: NodeRule) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, 
     own = []
     for term in draft.peek(_TERMS) or []:
         if expression in _expressions(term):
-            own.append(fingerprint(term))
+            own.append(_identity(term))
         elif not _is_void(term):
             term["matchExpressions"] = [*_expressions(term), _expression(rule)]
     return term_part(rule), ",".join(own)
@@ -106,7 +104,7 @@ def remove_rule(draft: Draft, part: str, digest: str) -> None:
     if not terms:
         return
     own = digest.split(",")
-    slim = [term if fingerprint(term) in own else _without(term, expression) for term in terms]
+    slim = [term if _identity(term) in own else _without(term, expression) for term in terms]
     terms[:] = [term for term in slim if term is not None]
     if not terms:
         draft.drop(_REQUIRED)
@@ -121,6 +119,12 @@ def _without(term: dict[str, Any], expression: dict[str, Any]) -> dict[str, Any]
     if not rest:
         del slim["matchExpressions"]
     return slim or None
+
+
+def _identity(term: Mapping[str, Any]) -> str:
+    """What tells a term from others, whatever rules of ours stand in it."""
+    rest = [each for each in _expressions(term) if each.get("key") != CAPABILITY_LABEL]
+    return fingerprint({**term, "matchExpressions": rest})
 
 
 def _expressions(term: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,51 +6,22 @@ about time or order of writes.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import PolicyFacts, Ref, RolloutFacts, WorkloadFacts
+from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
-from sidecarpolicy.core.jsonpatch import Patch, difference, generation_guard
+from sidecarpolicy.core.jsonpatch import difference, guard
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.selection import opted_out, selects
+from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 
 TEMPLATE_PATH = "/spec/template"
-
-
-class State(StrEnum):
-    """Where a workload stands under one policy: exactly one of these."""
-
-    CURRENT = "current"
-    UPDATING = "updating"
-    PENDING = "pending"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    CONFLICTED = "conflicted"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One workload under one policy."""
-
-    ref: Ref
-    state: State
-    finding: Finding | None = None
-
-
-@dataclass(frozen=True)
-class TemplateChange:
-    """One guarded JSON patch of a workload; `policies` are the keys that want it."""
-
-    ref: Ref
-    patch: Patch
-    policies: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -59,6 +30,7 @@ class Snapshot:
 
     `gone` holds the keys of policies whose absence is proved; a recorded policy that
     is neither here nor in `policies` is held, because a missed event is no proof.
+    `revert_share` is a number or a percentage of workloads to revert at one time.
     """
 
     namespace: str
@@ -66,20 +38,21 @@ class Snapshot:
     workloads: tuple[WorkloadFacts, ...] = ()
     nodes: NodeTally = field(default_factory=NodeTally)
     gone: frozenset[str] = frozenset()
+    revert_share: str = "10%"
     excluded: bool = False
     namespace_opted_out: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Changes to make, and by policy key how every selected workload stands.
+    """Changes to make, and by policy key how every concerned workload stands.
 
-    `unaccounted` are recorded policies that are neither known nor proved gone.
+    `recorded` are the keys of all policies that the namespace's records name.
     """
 
     changes: tuple[TemplateChange, ...]
     standings: Mapping[str, tuple[Standing, ...]]
-    unaccounted: frozenset[str] = frozenset()
+    recorded: frozenset[str] = frozenset()
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -92,12 +65,26 @@ def plan(snapshot: Snapshot) -> Plan:
     for decision in decisions:
         for key, standing in decision.standings.items():
             standings[key].append(standing)
-    recorded = {key for decision in decisions for key in decision.recorded}
+    changes = [each.change for each in decisions if each.change is not None]
     return Plan(
-        changes=tuple(each.change for each in decisions if each.change is not None),
+        changes=_paced(changes, snapshot),
         standings={key: tuple(each) for key, each in standings.items()},
-        unaccounted=frozenset(recorded - standings.keys() - snapshot.gone),
+        recorded=frozenset(key for decision in decisions for key in decision.recorded),
     )
+
+
+def _paced(changes: Sequence[TemplateChange], snapshot: Snapshot) -> tuple[TemplateChange, ...]:
+    """All changes, but reverts only as many as may roll at one time."""
+    reverts = sorted((each for each in changes if each.reverts), key=lambda each: each.ref)
+    rolling = sum(not each.rollout.settled for each in snapshot.workloads)
+    slots = share(snapshot.revert_share, len(reverts) + rolling) - rolling
+    return (*(each for each in changes if not each.reverts), *reverts[: max(slots, 0)])
+
+
+def share(text: str, total: int) -> int:
+    """A number, or a percentage of `total` rounded down; at least 1."""
+    number = int(text.removesuffix("%"))
+    return max(1, total * number // 100 if text.endswith("%") else number)
 
 
 def blocker(policy: PolicyFacts, nodes: NodeTally) -> Finding | None:
@@ -105,7 +92,7 @@ def blocker(policy: PolicyFacts, nodes: NodeTally) -> Finding | None:
     if policy.spec is None:
         return Finding(Reason.INVALID, policy.invalid)
     if policy.spec.paused:
-        return Finding(Reason.PAUSED, "the policy is paused")
+        return Finding(Reason.PAUSED, "paused: existing and new workloads stay as they are")
     if nodes.total and not nodes.capable and policy.spec.node_rule is not NodeRule.NONE:
         return Finding(
             Reason.NO_CAPABLE_NODES,
@@ -152,29 +139,39 @@ def _case(workload: WorkloadFacts, snapshot: Snapshot) -> _Case:
 def _decide(case: _Case) -> _Decision:
     verdicts = _verdicts(case)
     injection = inject(case.template, verdicts, site=case.workload.site)
-    patch = difference(case.template, injection.template, path=TEMPLATE_PATH)
-    change = None
-    if patch:
-        guarded = [generation_guard(case.workload.generation), *patch]
-        keys = frozenset(verdict.key for verdict in verdicts)
-        change = TemplateChange(case.workload.ref, guarded, keys)
+    concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
     return _Decision(
-        change=change,
-        standings={each.key: _standing(each, case, injection) for each in case.selected_by},
+        change=_change(case, injection),
+        standings={policy.key: _standing(policy, case, injection) for policy in concerned},
         recorded=frozenset(case.revisions),
     )
 
 
+def _change(case: _Case, injection: Injection) -> TemplateChange | None:
+    workload = case.workload
+    patch = difference(case.template, injection.template, path=TEMPLATE_PATH)
+    if not patch:
+        return None
+    gone = injection.changed & case.snapshot.gone
+    return TemplateChange(
+        ref=workload.ref,
+        patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
+        policies=injection.changed,
+        reverts=gone == injection.changed,
+        leftovers=tuple(found for key in gone for found in injection.leftovers.get(key, ())),
+    )
+
+
+def _concerns(policy: PolicyFacts, case: _Case) -> bool:
+    return policy in case.selected_by or policy.key in case.revisions
+
+
 def _verdicts(case: _Case) -> list[Verdict]:
-    gone = case.snapshot.gone & case.revisions.keys()
-    concerned = [
-        policy
-        for policy in case.snapshot.policies
-        if policy in case.selected_by or policy.key in case.revisions
-    ]
+    known = {policy.key for policy in case.snapshot.policies}
+    gone = (case.snapshot.gone - known) & case.revisions.keys()
     return [
         *(Verdict(key, Action.REMOVE) for key in sorted(gone)),
-        *(_verdict(policy, case) for policy in concerned),
+        *(_verdict(each, case) for each in case.snapshot.policies if _concerns(each, case)),
     ]
 
 
@@ -202,15 +199,22 @@ def _refusal(
 def _verdict(policy: PolicyFacts, case: _Case) -> Verdict:
     if policy.spec is None:
         return Verdict(policy.key, Action.HOLD)
-    opts_out = case.refusal is not None and case.refusal.reason is Reason.OPTED_OUT
-    if policy not in case.selected_by or opts_out:
+    if _leaving(policy, case) or _opted_out(case):
         return Verdict(policy.key, Action.REMOVE)
     if case.refusal is not None or blocker(policy, case.snapshot.nodes) is not None:
-        return Verdict(policy.key, Action.HOLD)
+        return Verdict(policy.key, Action.HOLD, policy.desired)
     return Verdict(policy.key, Action.APPLY, policy.desired)
 
 
-_STATE_OF_FINDING = {
+def _leaving(policy: PolicyFacts, case: _Case) -> bool:
+    return policy.spec is not None and policy not in case.selected_by
+
+
+def _opted_out(case: _Case) -> bool:
+    return case.refusal is not None and case.refusal.reason is Reason.OPTED_OUT
+
+
+_STATE_OF_OBSTACLE = {
     Reason.NODE_RULE_OWNED_BY_GITOPS: State.SKIPPED,
     Reason.RECORD_UNREADABLE: State.SKIPPED,
 }
@@ -218,58 +222,12 @@ _STATE_OF_FINDING = {
 
 def _standing(policy: PolicyFacts, case: _Case, injection: Injection) -> Standing:
     ref = case.workload.ref
+    if _leaving(policy, case):
+        return Standing(ref, State.PENDING, leaving=True)
     if case.refusal is not None:
         return Standing(ref, State.SKIPPED, case.refusal)
-    for finding in injection.findings.get(policy.key, ()):
-        return Standing(ref, _STATE_OF_FINDING.get(finding.reason, State.CONFLICTED), finding)
-    if policy.desired is None or case.revisions.get(policy.key) != policy.desired.revision:
+    for finding in injection.obstacles.get(policy.key, ()):
+        return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
+    if policy.key not in injection.current:
         return Standing(ref, State.PENDING, blocker(policy, case.snapshot.nodes))
-    return _rollout_standing(ref, case.workload.rollout)
-
-
-def _rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
-    if rollout.deadline_exceeded:
-        return Standing(
-            ref,
-            State.FAILED,
-            Finding(Reason.PROGRESS_DEADLINE_EXCEEDED, f"its rollout stopped: {rollout.message}"),
-        )
-    return Standing(ref, State.CURRENT if rollout.finished else State.UPDATING)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How a change went: done, failed for a reason, or the workload was gone."""
-
-    failure: Finding | None = None
-    gone: bool = False
-
-
-def report(standings: Iterable[Standing], attempts: Mapping[Ref, Attempt]) -> tuple[Standing, ...]:
-    """The standings after the changes were tried."""
-    return tuple(
-        _after(standing, attempts.get(standing.ref))
-        for standing in standings
-        if not attempts.get(standing.ref, Attempt()).gone
-    )
-
-
-def _after(standing: Standing, attempt: Attempt | None) -> Standing:
-    if attempt is None or standing.state in (State.SKIPPED, State.CONFLICTED):
-        return standing
-    if attempt.failure is None:
-        return Standing(standing.ref, State.UPDATING)
-    untouched = standing.state is not State.PENDING
-    return standing if untouched else replace(standing, finding=attempt.failure)
-
-
-def counts(standings: Sequence[Standing]) -> dict[str, int]:
-    """Workloads by state, with `matched` as their total, in the order of the status."""
-    return {
-        "matched": len(standings),
-        **{state.value: _count(standings, state) for state in State},
-    }
-
-
-def _count(standings: Iterable[Standing], state: State) -> int:
-    return sum(standing.state is state for standing in standings)
+    return rollout_standing(ref, case.workload.rollout)

@@ -14,13 +14,29 @@ somebody put in its place; parts without content of their own have none.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecarpolicy.api.names import INJECTED_ANNOTATION
+from sidecarpolicy.api.names import CAPABILITY_LABEL, INJECTED_ANNOTATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.finding import Finding
+
+SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
+"""Part key of a node rule that stands as a nodeSelector entry."""
+
+_NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
+_POLICY = re.compile(f"SidecarPolicy/{_NAME}")
+_PART = re.compile(
+    f"(?:container|volume)/{_NAME}|imagePullSecret/.{{1,253}}|nodeTerm/(?:Require|Avoid)"
+    f"|{re.escape(SELECTOR_PART)}"
+)
+_MADE = re.compile(
+    r"metadata(?:\.labels|\.annotations)?"
+    r"|spec(?:\.initContainers|\.volumes|\.imagePullSecrets|\.nodeSelector)?"
+    r"|spec\.affinity(?:\.nodeAffinity)?"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ def read_record(template: Mapping[str, Any]) -> Record | Finding:
         return Record()
     try:
         return _decode(json.loads(text))
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return Finding(
             Reason.RECORD_UNREADABLE,
             f"the Pod template's annotation {INJECTED_ANNOTATION} is not readable, so nothing is "
@@ -72,11 +88,20 @@ def read_record(template: Mapping[str, Any]) -> Record | Finding:
 
 
 def _decode(document: Any) -> Record:
-    policies = {
-        str(key): PolicyRecord(
-            revision=str(each["revision"]),
-            parts={str(part): str(digest) for part, digest in each["parts"].items()},
-        )
-        for key, each in document["policies"].items()
-    }
-    return Record(policies=policies, made=frozenset(map(str, document["made"])))
+    """The record in a document; ValueError and its kin for anything that we did not write."""
+    policies = {_checked(_POLICY, key): _policy(each) for key, each in document["policies"].items()}
+    return Record(
+        policies=policies, made=frozenset(_checked(_MADE, path) for path in document["made"])
+    )
+
+
+def _policy(document: Any) -> PolicyRecord:
+    parts = {_checked(_PART, part): str(digest) for part, digest in document["parts"].items()}
+    return PolicyRecord(revision=str(document["revision"]), parts=parts)
+
+
+def _checked(pattern: re.Pattern[str], text: str) -> str:
+    """The text, if it is what we write: the annotation is the user's to change, or a newer us's."""
+    if not pattern.fullmatch(text):
+        raise ValueError(f"not written by this version: {text[:80]!r}")
+    return text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecarpolicy.api.models import LabelSelector, Operator, Requirement, SidecarPolicySpec
-from sidecarpolicy.api.names import INJECT_ANNOTATION, SYSTEM_NAMESPACES
+from sidecarpolicy.api.names import INJECT_ANNOTATION, INJECTED_LABEL, SYSTEM_NAMESPACES
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,12 @@ def _satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
 
 
 def selects(spec: SidecarPolicySpec, *, kind: str, name: str, template: Mapping[str, Any]) -> bool:
-    """Whether a policy selects a workload of its namespace."""
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    """Whether a policy selects a workload of its namespace.
+
+    Our own label does not count: a selector on it would undo its own effect for ever.
+    """
+    written = (template.get("metadata") or {}).get("labels") or {}
+    labels = {key: value for key, value in written.items() if key != INJECTED_LABEL}
     return matches(spec.selector, labels) and any(
         target.kind == kind and target.name in (None, name) for target in spec.targets
     )

@@ -30,7 +30,7 @@ def covers(live: Any, wanted: Any) -> bool:
 
 def _covers_member(key: str, live: Any, wanted: Any) -> bool:
     if key in ("requests", "limits") and isinstance(wanted, Mapping):
-        have = live or {}
+        have = live if isinstance(live, Mapping) else {}
         return all(_same_quantity(have.get(name), amount) for name, amount in wanted.items())
     if key == "sizeLimit":
         return _same_quantity(live, wanted)
@@ -69,7 +69,8 @@ def _container_identity(container: Mapping[str, Any]) -> Any:
 def _volume_identity(volume: Mapping[str, Any]) -> Any:
     """Name, source, and the source's own reference; everything else may be defaulted."""
     source = next((key for key in sorted(volume) if key != "name"), "emptyDir")
-    body = volume.get(source) or {}
+    content = volume.get(source)
+    body = content if isinstance(content, Mapping) else {}
     references = (
         "secretName",
         "name",

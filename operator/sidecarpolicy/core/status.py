@@ -5,14 +5,15 @@ the previous one is equal to it, so that nothing is written when nothing changed
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Standing, State, blocker, counts
+from sidecarpolicy.core.plan import blocker
+from sidecarpolicy.core.standing import Standing, State, counts
 
 MAX_PROBLEMS = 20
 
@@ -55,14 +56,9 @@ def _conditions(
 ) -> list[Condition]:
     accepted = _accepted(policy, excluded)
     capable = _cluster_capable(policy, nodes)
-    culprit = next((each for each in (accepted, capable) if not each.ok), None)
-    ready = Condition(
-        "Ready",
-        culprit is None,
-        culprit.reason if culprit else Reason.READY,
-        culprit.message if culprit else _ready_message(policy, nodes),
-    )
-    return [ready, accepted, capable, _rollout_complete(standings)]
+    ready = _ready(policy, standings, nodes)
+    culprit = next((each for each in (accepted, capable) if not each.ok), ready)
+    return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(standings)]
 
 
 def _accepted(policy: PolicyFacts, excluded: bool) -> Condition:
@@ -84,10 +80,23 @@ def _cluster_capable(policy: PolicyFacts, nodes: NodeTally) -> Condition:
     return Condition("ClusterCapable", True, Reason.CAPABLE, message)
 
 
-def _ready_message(policy: PolicyFacts, nodes: NodeTally) -> str:
-    if policy.spec is not None and policy.spec.paused:
-        return "paused: existing workloads stay as they are"
-    return f"{nodes.capable} of {nodes.total} nodes run native sidecars"
+def _ready(policy: PolicyFacts, standings: Sequence[Standing], nodes: NodeTally) -> Condition:
+    """Whether an object that is created now gets its sidecars; it never waits for workloads."""
+    found = blocker(policy, nodes)
+    if found is not None:
+        return Condition("Ready", False, found.reason, found.message)
+    denials = [each.finding for each in standings if _denied(each)]
+    wanted = [each for each in standings if each.state is not State.SKIPPED]
+    if denials and len(denials) == len(wanted) and denials[0] is not None:
+        return Condition("Ready", False, denials[0].reason, denials[0].message)
+    message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
+    return Condition("Ready", True, Reason.READY, message)
+
+
+def _denied(standing: Standing) -> bool:
+    """Whether the API server would not take the sidecars."""
+    reasons = (Reason.REFUSED, Reason.FORBIDDEN)
+    return standing.finding is not None and standing.finding.reason in reasons
 
 
 def _rollout_complete(standings: Sequence[Standing]) -> Condition:

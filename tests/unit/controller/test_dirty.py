@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sidecarpolicy.controller.backoff import FIRST, LAST, Backoff
 from sidecarpolicy.controller.dirty import DirtySet
 
@@ -46,7 +48,7 @@ def test_a_server_that_asks_for_more_time_gets_it() -> None:
 def test_a_success_ends_the_rest() -> None:
     backoff = Backoff()
     wait = backoff.failed("key", now=0)
-    assert backoff.rests("key", now=wait / 2)
-    assert not backoff.rests("key", now=wait)
+    assert backoff.rest("key", now=wait / 2) == pytest.approx(wait / 2)
+    assert backoff.rest("key", now=wait) <= 0
     backoff.succeeded("key")
-    assert not backoff.rests("key", now=0)
+    assert backoff.rest("key", now=0) <= 0

@@ -33,24 +33,26 @@ def marks(held: Inventory) -> set[str]:
 
 def test_an_event_older_than_our_own_write_is_ignored() -> None:
     held = inventory()
-    held.see_workload(at(5, deployment()), kind="Deployment")
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.store(mirror.facts(at(5, deployment())))
     held.refresh_workload(at(9, deployment(), generation=2), kind="Deployment")
-    held.see_workload(at(7, deployment()), kind="Deployment")
+    mirror.store(mirror.facts(at(7, deployment())))
     assert generations(held) == [2]
 
 
 def test_a_recreated_object_replaces_the_old_one_whatever_its_version() -> None:
     held = inventory()
-    held.see_workload(at(9, deployment(), generation=4), kind="Deployment")
-    held.see_workload(at(8, deployment(), uid="another"), kind="Deployment")
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.store(mirror.facts(at(9, deployment(), generation=4)))
+    mirror.store(mirror.facts(at(8, deployment(), uid="another")))
     assert generations(held) == [1]
 
 
 def test_the_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() -> None:
     held = inventory()
     mirror = WorkloadMirror(held, DEPLOYMENTS)
-    mirror.store(deployment())
-    mirror.forget(deployment())
+    mirror.store(mirror.facts(deployment()))
+    mirror.forget(mirror.facts(deployment()))
     held.refresh_workload(at(9, deployment()), kind="Deployment")
     assert generations(held) == []
 
@@ -58,8 +60,8 @@ def test_the_answer_to_a_write_does_not_bring_back_what_was_deleted_meanwhile() 
 def test_what_a_new_list_lacks_is_forgotten() -> None:
     held = inventory()
     mirror = WorkloadMirror(held, DEPLOYMENTS)
-    mirror.replace([deployment("web"), deployment("api")])
-    mirror.replace([deployment("api")])
+    mirror.replace([mirror.facts(deployment("web")), mirror.facts(deployment("api"))])
+    mirror.replace([mirror.facts(deployment("api"))])
     assert [each.ref.name for each in held.snapshot("shop", gone=frozenset()).workloads] == ["api"]
 
 
@@ -87,3 +89,24 @@ def test_a_change_of_the_tally_asks_every_policy_to_look_again() -> None:
     assert marks(held) == set()
     held.forget_node("n1")
     assert marks(held) == {"shop"}
+
+
+def test_the_answer_to_a_label_counts_if_the_kubelet_was_upgraded_meanwhile() -> None:
+    held = inventory()
+    node = {
+        "metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"},
+        "status": {"nodeInfo": {"kubeletVersion": "v1.28.15"}},
+    }
+    held.see_node(node)
+    held.refresh_node(at(2, {**node, "status": {"nodeInfo": {"kubeletVersion": "v1.36.3"}}}))
+    assert held.snapshot("shop", gone=frozenset()).nodes.capable == 1
+    assert asyncio.run(held.dirty_nodes.take()) == {"n1"}
+
+
+def test_a_namespace_that_goes_takes_nothing_with_it_that_may_be_of_its_successor() -> None:
+    held = inventory()
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.store(mirror.facts(deployment()))
+    held.forget_namespace("shop")
+    assert generations(held) == [1]
+    assert not held.knows("shop")

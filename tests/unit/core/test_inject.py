@@ -28,7 +28,7 @@ def required(*terms: JSON) -> JSON:
 
 
 def reasons(injection: Injection) -> dict[str, list[Reason]]:
-    return {key: [each.reason for each in found] for key, found in injection.findings.items()}
+    return {key: [each.reason for each in found] for key, found in injection.obstacles.items()}
 
 
 def test_a_sidecar_comes_before_all_init_containers_and_restarts_always() -> None:
@@ -142,7 +142,7 @@ def test_the_user_wins_a_clash_of_names_with_a(taken: JSON) -> None:
 def test_of_two_policies_that_add_the_same_name_the_earlier_wins_and_the_later_learns_it() -> None:
     result = apply(template(), wish("b"), wish("a"))
     assert result.template == apply(template(), wish("a")).template
-    (finding,) = result.findings["SidecarPolicy/b"]
+    (finding,) = result.obstacles["SidecarPolicy/b"]
     assert "added by SidecarPolicy/a" in finding.message
 
 
@@ -203,12 +203,70 @@ def test_a_container_that_somebody_put_in_our_place_stays() -> None:
     key = wish().key
     result = inject(live, [Verdict(key, Action.REMOVE)], site=NodeRuleSite.AFFINITY)
     assert result.template["spec"]["initContainers"] == live["spec"]["initContainers"]
-    assert reasons(result) == {key: [Reason.PART_CHANGED]}
+    assert [each.reason for each in result.leftovers[key]] == [Reason.PART_CHANGED]
 
 
-def test_an_unreadable_record_freezes_the_template() -> None:
+def test_a_container_that_was_changed_is_not_overwritten_by_a_new_revision() -> None:
+    live: Any = apply(template(), wish()).template
+    live["spec"]["initContainers"][0]["image"] = "my/own:1"
+    result = apply(live, wish(sidecars=[sidecar(tty=True)]))
+    assert result.template is live
+    assert reasons(result) == {wish().key: [Reason.PART_CHANGED]}
+
+
+def test_a_volume_that_another_container_mounts_stays_so_that_the_template_stays_valid() -> None:
+    one = wish(volumes=[{"name": "logs", "emptyDir": {}}])
+    live: Any = apply(template(), one).template
+    live["spec"]["containers"][0]["volumeMounts"] = [{"name": "logs", "mountPath": "/logs"}]
+    result = inject(live, [Verdict(one.key, Action.REMOVE)], site=NodeRuleSite.AFFINITY)
+    assert result.template["spec"]["volumes"] == [{"name": "logs", "emptyDir": {}}]
+    assert "initContainers" not in result.template["spec"]
+    (leftover,) = result.leftovers[one.key]
+    assert "container 'web' mounts it" in leftover.message
+
+
+@pytest.mark.parametrize("source", ["my-name", 5, True, ["name"], None])
+def test_a_volume_source_of_an_odd_type_is_left_to_the_api_server_to_judge(source: Any) -> None:
+    odd = wish(volumes=[{"name": "v", "configMap": source}])
+    live = apply(template(), odd).template
+    assert apply(live, odd).template is live
+
+
+def test_a_rule_of_the_users_own_survives_policies_that_come_and_go() -> None:
+    gpu = {"key": "gpu", "operator": "Exists"}
+    pods = template(
+        affinity=required({"matchExpressions": [ZONE, REQUIRE]}, {"matchExpressions": [gpu]})
+    )
+    one, two = wish("a"), wish("b", nodeRule="Avoid", sidecars=[sidecar("s2")])
+    live = apply(pods, one, two).template
+    for each in (one, two):
+        removal = [Verdict(each.key, Action.REMOVE)]
+        live = inject(live, removal, site=NodeRuleSite.AFFINITY).template
+    assert live == pods
+
+
+def recorded(policy: str = "SidecarPolicy/p", part: str = "container/s", made: str = "") -> str:
+    parts = {"revision": "x", "parts": {part: ""}}
+    return json.dumps({"policies": {policy: parts}, "made": [made] if made else []})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{oops", id="no JSON"),
+        pytest.param("[]", id="another type"),
+        pytest.param("[" * 100_000, id="nested without end"),
+        pytest.param(recorded(policy="SidecarPolicy/"), id="a policy without a name"),
+        pytest.param(recorded(policy="SidecarPolicy/.."), id="a name that is a path"),
+        pytest.param(recorded(policy="Secret/p"), id="another kind"),
+        pytest.param(recorded(part="env/A"), id="a part that a newer version may write"),
+        pytest.param(recorded(part="nodeTerm/Foo"), id="a rule that does not exist"),
+        pytest.param(recorded(made="spec.containers"), id="a list that was never made by us"),
+    ],
+)
+def test_a_record_that_this_version_did_not_write_freezes_the_template(text: str) -> None:
     pods = template()
-    pods["metadata"]["annotations"] = {INJECTED_ANNOTATION: "{oops"}
+    pods["metadata"]["annotations"] = {INJECTED_ANNOTATION: text}
     result = apply(pods, wish())
     assert result.template is pods
     assert reasons(result) == {wish().key: [Reason.RECORD_UNREADABLE]}

@@ -45,7 +45,7 @@ def test_injecting_twice_is_injecting_once(
     once = inject(template, [apply(one), apply(two)], site=site)
     twice = inject(once.template, [apply(one), apply(two)], site=site)
     assert twice.template is once.template
-    assert twice.findings.keys() == once.findings.keys()
+    assert twice.obstacles.keys() == once.obstacles.keys()
 
 
 @given(templates(), wishes("p"), wishes("q"), sites)
@@ -70,7 +70,7 @@ def test_replacing_a_revision_is_the_same_as_applying_it_alone(
     template: JSON, old: Desired, new: Desired, site: NodeRuleSite
 ) -> None:
     direct = inject(template, [apply(new)], site=site)
-    if direct.findings:
+    if direct.obstacles:
         return
     injected = inject(template, [apply(old)], site=site).template
     assert inject(injected, [apply(new)], site=site).template == direct.template
@@ -122,7 +122,7 @@ def test_a_policy_with_an_obstacle_changes_nothing(
     template: JSON, wish: Desired, site: NodeRuleSite
 ) -> None:
     result = inject(template, [apply(wish)], site=site)
-    if result.findings:
+    if result.obstacles:
         assert result.template is template
 
 

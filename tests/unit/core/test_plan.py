@@ -1,6 +1,7 @@
 """The plan: who is changed, who is left alone, and how that reads."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonpatch
@@ -10,7 +11,8 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, workload_facts
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Attempt, Plan, Snapshot, Standing, State, plan, report
+from sidecarpolicy.core.plan import Plan, Snapshot, plan, share
+from sidecarpolicy.core.standing import Attempt, Standing, State, TemplateChange, report
 from tests.support.builders import (
     deployment,
     pods_of,
@@ -45,7 +47,10 @@ def test_a_selected_deployment_is_patched_under_the_guard_of_its_generation() ->
     decided = plan(snapshot(policies=(policy(),), workloads=(workload(),)))
     (change,) = decided.changes
     assert change.ref == WEB
-    assert change.patch[0] == {"op": "test", "path": "/metadata/generation", "value": 1}
+    assert change.patch[:2] == [
+        {"op": "test", "path": "/metadata/uid", "value": "uid-web"},
+        {"op": "test", "path": "/metadata/generation", "value": 1},
+    ]
     assert states(decided) == {"web": (State.PENDING, None)}
 
 
@@ -74,14 +79,15 @@ def test_a_deployment_is_not_matched_because_of(fields: Any, pods: Any) -> None:
 
 def injected(**fields: Any) -> WorkloadFacts:
     start = snapshot(policies=(policy(**fields),), workloads=(workload(),))
-    return after(plan(start))
+    return after(plan(start), status={"observedGeneration": 2})
 
 
 def test_a_policy_that_no_longer_selects_takes_its_parts_back() -> None:
     elsewhere = policy(selector={"matchLabels": {"app": "db"}})
     decided = plan(snapshot(policies=(elsewhere,), workloads=(injected(),)))
-    assert len(decided.changes) == 1
-    assert decided.standings[KEY] == ()
+    assert decided.standings[KEY] == (Standing(WEB, State.PENDING, leaving=True),)
+    (change,) = decided.changes
+    assert report(KEY, decided.standings[KEY], {WEB: Attempt(change)}) == ()
 
 
 def test_opting_out_takes_the_parts_back_and_shows_as_skipped() -> None:
@@ -95,14 +101,14 @@ def test_opting_out_takes_the_parts_back_and_shows_as_skipped() -> None:
 def test_a_policy_that_is_merely_missing_keeps_its_parts_and_is_unaccounted_for() -> None:
     decided = plan(snapshot(workloads=(injected(),)))
     assert decided.changes == ()
-    assert decided.unaccounted == {KEY}
+    assert decided.recorded == {KEY}
 
 
 def test_a_policy_that_is_proved_gone_gives_back_what_the_user_wrote() -> None:
     held = injected()
     decided = plan(snapshot(workloads=(held,), gone=frozenset({KEY})))
     (change,) = decided.changes
-    raw = {"metadata": {"generation": 2}, "spec": {"template": pods_of(held)}}
+    raw = {"metadata": {"uid": "uid-web", "generation": 2}, "spec": {"template": pods_of(held)}}
     assert jsonpatch.apply_patch(raw, change.patch)["spec"]["template"] == template()
 
 
@@ -203,16 +209,84 @@ def test_a_patched_deployment_is_as_far_as_its_rollout(status: Any, state: State
 def test_a_report_says_what_became_of_each_change() -> None:
     refused = Finding(Reason.REFUSED, "no")
     standings = [Standing(Ref("Deployment", "shop", name), State.PENDING) for name in "abcd"]
+    changes = [TemplateChange(each.ref, [], frozenset({KEY})) for each in standings]
     attempts = {
-        standings[0].ref: Attempt(),
-        standings[1].ref: Attempt(failure=refused),
-        standings[2].ref: Attempt(gone=True),
+        standings[0].ref: Attempt(changes[0]),
+        standings[1].ref: Attempt(changes[1], failure=refused),
+        standings[2].ref: Attempt(changes[2], gone=True),
     }
-    assert report(standings, attempts) == (
+    assert report(KEY, standings, attempts) == (
         Standing(standings[0].ref, State.UPDATING),
         Standing(standings[1].ref, State.PENDING, refused),
         standings[3],
     )
+
+
+@pytest.mark.parametrize("failure", [None, Finding(Reason.REFUSED, "no")])
+def test_the_attempt_of_one_policy_says_nothing_of_another(failure: Finding | None) -> None:
+    paused = Standing(WEB, State.PENDING, Finding(Reason.PAUSED, "paused"))
+    change = TemplateChange(WEB, [], frozenset({"SidecarPolicy/other"}))
+    attempts = {WEB: Attempt(change, failure=failure)}
+    assert report(KEY, [paused], attempts) == (paused,)
+
+
+def stripped(facts: WorkloadFacts) -> WorkloadFacts:
+    """The workload with its record, but without its sidecar."""
+    pods = pods_of(facts)
+    del pods["spec"]["initContainers"]
+    return replace(facts, template=json.dumps(pods).encode())
+
+
+def test_a_record_alone_does_not_make_a_workload_current() -> None:
+    decided = plan(snapshot(policies=(policy(paused=True),), workloads=(stripped(injected()),)))
+    assert states(decided) == {"web": (State.PENDING, Reason.PAUSED)}
+
+
+def test_a_proof_of_absence_is_void_for_a_policy_that_exists() -> None:
+    decided = plan(
+        snapshot(policies=(policy(paused=True),), workloads=(injected(),), gone=frozenset({KEY}))
+    )
+    assert decided.changes == ()
+
+
+@pytest.mark.parametrize("operator", ["Exists", "DoesNotExist"])
+def test_a_selector_on_our_own_label_does_not_undo_its_own_effect(operator: str) -> None:
+    ours = {"key": "sidecarpolicy.dev/injected", "operator": operator}
+    odd = policy(selector={"matchExpressions": [ours]})
+    first = plan(snapshot(policies=(odd,), workloads=(workload(),)))
+    if first.changes:
+        again = plan(snapshot(policies=(odd,), workloads=(after(first),)))
+        assert again.changes == ()
+
+
+def reverting(*finished: bool, share: str = "10%") -> int:
+    """How many of many injected workloads are reverted at once; by who has finished rolling."""
+    held = injected()
+    workloads = tuple(
+        replace(
+            held,
+            ref=replace(held.ref, name=f"web-{number:03}"),
+            rollout=replace(held.rollout, finished=done),
+        )
+        for number, done in enumerate(finished)
+    )
+    gone = frozenset({KEY})
+    return len(plan(snapshot(workloads=workloads, gone=gone, revert_share=share)).changes)
+
+
+def test_what_a_deleted_policy_left_is_taken_back_a_few_workloads_at_a_time() -> None:
+    assert reverting(*[True] * 40) == 4
+    assert reverting(*[True] * 3) == 1
+    assert reverting(*[True] * 40, share="25") == 25
+
+
+def test_workloads_that_roll_already_take_up_the_places_of_reverts() -> None:
+    assert reverting(*[True] * 38, False, False) == 2
+    assert reverting(*[True] * 30, *[False] * 10) == 0
+
+
+def test_a_share_is_never_less_than_one() -> None:
+    assert [share("10%", 5), share("50%", 5), share("3", 5)] == [1, 2, 3]
 
 
 def test_an_empty_namespace_needs_nothing() -> None:

@@ -10,7 +10,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Standing, State
+from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.status import MAX_PROBLEMS, policy_status
 from tests.support.builders import policy
 
@@ -53,6 +53,17 @@ def test_ready_does_not_wait_for_workloads() -> None:
 def test_a_policy_is_not_ready_because_of(arguments: Any, blamed: str, reason: str) -> None:
     found = conditions(status(**arguments))
     assert found["Ready"] == found[blamed] == ("False", reason)
+
+
+def test_a_paused_policy_is_not_ready_because_new_workloads_get_nothing_either() -> None:
+    assert conditions(status(of=policy(paused=True)))["Ready"] == ("False", "Paused")
+
+
+@pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.FORBIDDEN])
+def test_a_policy_that_the_api_server_takes_nowhere_is_not_ready(reason: Reason) -> None:
+    denied = standing(State.PENDING, reason=reason)
+    assert conditions(status(denied))["Ready"] == ("False", reason.value)
+    assert conditions(status(denied, standing(State.CURRENT)))["Ready"][0] == "True"
 
 
 def test_a_cluster_without_nodes_is_not_incapable() -> None:

@@ -1,0 +1,102 @@
+"""Standings: where each workload is under a policy, before and after changes were tried."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.facts import Ref, RolloutFacts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.jsonpatch import Patch
+
+
+class State(StrEnum):
+    """Where a workload stands under one policy: exactly one of these."""
+
+    CURRENT = "current"
+    UPDATING = "updating"
+    PENDING = "pending"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CONFLICTED = "conflicted"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One workload under one policy.
+
+    `leaving`: the policy does not select it (any more) and its parts are being taken out.
+    """
+
+    ref: Ref
+    state: State
+    finding: Finding | None = None
+    leaving: bool = False
+
+
+@dataclass(frozen=True)
+class TemplateChange:
+    """One guarded JSON patch of a workload.
+
+    `policies` are the keys whose parts it changes; `reverts` says that it takes back what
+    deleted policies left; `leftovers` is what has to stay of that.
+    """
+
+    ref: Ref
+    patch: Patch
+    policies: frozenset[str]
+    reverts: bool = False
+    leftovers: tuple[Finding, ...] = ()
+
+
+def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
+    """Where a workload is that carries the current revision."""
+    if rollout.deadline_exceeded:
+        return Standing(
+            ref,
+            State.FAILED,
+            Finding(Reason.PROGRESS_DEADLINE_EXCEEDED, f"its rollout stopped: {rollout.message}"),
+        )
+    return Standing(ref, State.CURRENT if rollout.finished else State.UPDATING)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a change went: done, failed for a reason, or the workload was gone."""
+
+    change: TemplateChange
+    failure: Finding | None = None
+    gone: bool = False
+
+
+def report(
+    key: str, standings: Iterable[Standing], attempts: Mapping[Ref, Attempt]
+) -> tuple[Standing, ...]:
+    """How one policy's workloads stand after the changes were tried."""
+    after = (_after(key, standing, attempts.get(standing.ref)) for standing in standings)
+    return tuple(standing for standing in after if standing is not None)
+
+
+def _after(key: str, standing: Standing, attempt: Attempt | None) -> Standing | None:
+    if attempt is None:
+        return standing
+    concerned = key in attempt.change.policies
+    if attempt.gone or (concerned and standing.leaving and attempt.failure is None):
+        return None
+    if attempt.failure is not None:
+        failed = replace(standing, state=State.PENDING, finding=attempt.failure)
+        return failed if concerned else standing
+    rolls = standing.state is State.CURRENT or (concerned and standing.state is State.PENDING)
+    return Standing(standing.ref, State.UPDATING) if rolls else standing
+
+
+def counts(standings: Sequence[Standing]) -> dict[str, int]:
+    """Workloads by state, with `matched` as their total, in the order of the status."""
+    return {
+        "matched": len(standings),
+        **{state.value: _count(standings, state) for state in State},
+    }
+
+
+def _count(standings: Iterable[Standing], state: State) -> int:
+    return sum(standing.state is state for standing in standings)
