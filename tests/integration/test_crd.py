@@ -19,10 +19,11 @@ CRD_NAME = "crd/sidecarpolicies.sidecarpolicy.dev"
 NAMESPACE = f"crd-test-{uuid4().hex[:8]}"
 SHIPPER: Json = {"name": "shipper", "image": "fluent-bit:3.2"}
 DEFAULTS: Json = {
-    "targets": [{"kind": "Deployment"}],
+    "targets": [{"kind": "Deployment"}, {"kind": "StatefulSet"}, {"kind": "CronJob"}],
     "mode": "Native",
     "nodeRule": "Require",
     "paused": False,
+    "placement": "First",
 }
 
 
@@ -128,6 +129,22 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     "a sidecar whose name is too long": (
         {"sidecars": [SHIPPER | {"name": "s" * 64}]},
         "spec.sidecars[0].name: Too long: may not be",
+    ),
+    "a sidecar ordered before itself": (
+        {"order": [{"sidecar": "shipper", "before": ["shipper"]}]},
+        "sidecar shipper cannot be ordered before or after itself",
+    ),
+    "an order of a sidecar that is none": (
+        {"order": [{"sidecar": "courier", "after": ["migrate"]}]},
+        "order names courier, which is no sidecar of this policy",
+    ),
+    "two variables of one name": (
+        {"appContainers": {"env": [{"name": "A"}, {"name": "A"}]}},
+        "spec.appContainers.env[1]: Duplicate value",
+    ),
+    "a grace period of nothing": (
+        {"minTerminationGracePeriodSeconds": 0},
+        "spec.minTerminationGracePeriodSeconds",
     ),
     "two sidecars of one name": (
         {"sidecars": [SHIPPER, SHIPPER | {"image": "vector:0.50"}]},

@@ -17,6 +17,14 @@ Container = dict[str, Any]
 Volume = dict[str, Any]
 """A raw core/v1 Volume."""
 
+VolumeMount = dict[str, Any]
+"""A raw core/v1 VolumeMount."""
+EnvVar = dict[str, Any]
+"""A raw core/v1 EnvVar."""
+
+ContainerName = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -44,10 +52,19 @@ class NodeRule(StrEnum):
     NONE = "None"
 
 
+class Placement(StrEnum):
+    """Where sidecars go among a Pod's init containers."""
+
+    FIRST = "First"
+    LAST = "Last"
+
+
 class TargetKind(StrEnum):
     """Kinds of workload that a policy can change."""
 
     DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    CRON_JOB = "CronJob"
 
 
 class Operator(StrEnum):
@@ -89,6 +106,32 @@ class Target(Model):
     )
 
 
+class Order(Model):
+    """Where one sidecar stands relative to other init containers."""
+
+    sidecar: ContainerName = Field(description="Name of a sidecar of this policy.")
+    before: Annotated[tuple[ContainerName, ...], Field(max_length=16)] = Field(
+        default=(), description="Init containers that start after it; absent ones do not count."
+    )
+    after: Annotated[tuple[ContainerName, ...], Field(max_length=16)] = Field(
+        default=(), description="Init containers that start before it; absent ones do not count."
+    )
+
+
+class AppContainers(Model):
+    """What application containers get so that they can use the sidecars."""
+
+    names: Annotated[tuple[ContainerName, ...], Field(max_length=32)] = Field(
+        default=(), description="Regular containers; absent: all of them."
+    )
+    volume_mounts: Annotated[tuple[VolumeMount, ...], Field(max_length=32)] = Field(
+        default=(), description="Mounts to add, as in a container's volumeMounts."
+    )
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = Field(
+        default=(), description="Variables to add, as in a container's env."
+    )
+
+
 class ImagePullSecret(Model):
     """A reference to a Secret in the workload's own namespace."""
 
@@ -103,7 +146,7 @@ class SidecarPolicySpec(Model):
         "PodDisruptionBudget do. Required; {} selects every workload of the namespace."
     )
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] = Field(
-        default=(Target(kind=TargetKind.DEPLOYMENT),),
+        default=tuple(Target(kind=kind) for kind in TargetKind),
         description="Kinds of workload, optionally by name.",
     )
     mode: Mode = Field(
@@ -114,11 +157,27 @@ class SidecarPolicySpec(Model):
         description="Containers to add, as in a Pod's initContainers; any field is kept as it "
         "is. restartPolicy may be absent or Always."
     )
+    placement: Placement = Field(
+        default=Placement.FIRST,
+        description="First: before all init containers. Last: after them.",
+    )
+    order: Annotated[tuple[Order, ...], Field(max_length=32)] = Field(
+        default=(), description="Finer places of single sidecars; wins over `placement`."
+    )
     volumes: Annotated[tuple[Volume, ...], Field(max_length=64)] = Field(
         default=(), description="Volumes to add to the Pod, as in a Pod's volumes."
     )
     image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=16)] = Field(
         default=(), description="Secrets to add to the Pod's imagePullSecrets."
+    )
+    app_containers: AppContainers | None = Field(
+        default=None,
+        description="What the application containers get so that they can use the sidecars.",
+    )
+    min_termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
+        default=None,
+        description="Raises the Pod's grace period, in seconds, never lowers it: sidecars end "
+        "after the application, within the same period.",
     )
     node_rule: NodeRule = Field(
         default=NodeRule.REQUIRE,

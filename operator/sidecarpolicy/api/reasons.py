@@ -30,6 +30,8 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     OPTED_OUT = "OptedOut"
     NAME_CONFLICT = "NameConflict"
+    PORT_CONFLICT = "PortConflict"
+    ORDER_IMPOSSIBLE = "OrderImpossible"
     PART_CHANGED = "PartChanged"
     RECORD_UNREADABLE = "RecordUnreadable"
     OWNED_BY_CONTROLLER = "OwnedByController"

@@ -38,14 +38,16 @@ def _text(description: str, max_length: int, **more: Any) -> Json:
     return {"type": "string", "description": description, "maxLength": max_length, **more}
 
 
-def _raw(description: str, **properties: Json) -> Json:
+_NAME: Final = _text("A DNS label, unique in the list.", 63, minLength=1, pattern=_DNS_LABEL)
+
+
+def _raw(description: str, *required: str, **properties: Json) -> Json:
     """An object of Kubernetes' own type, kept as it is; CEL sees the named properties only."""
-    name = _text("A DNS label, unique in the list.", 63, minLength=1, pattern=_DNS_LABEL)
     return {
         "type": "object",
         "description": description,
-        "required": ["name"],
-        "properties": {"name": name, **properties},
+        "required": ["name", *required],
+        "properties": {"name": _NAME, **properties},
         "x-kubernetes-preserve-unknown-fields": True,
     }
 
@@ -91,6 +93,29 @@ _TARGET_RULES: Final = _rules(
     ),
 )
 
+_MOUNT: Final = _raw(
+    "A core/v1 VolumeMount.",
+    "mountPath",
+    mountPath=_text("Path in the container, unique in the list.", 4096, minLength=1),
+)
+_VARIABLE: Final = _raw("A core/v1 EnvVar.", name=_text("Unique in the list.", 253, minLength=1))
+_ORDER_RULES: Final = _rules(
+    (
+        "!(has(self.before) && self.sidecar in self.before)"
+        " && !(has(self.after) && self.sidecar in self.after)",
+        "a sidecar cannot be ordered before or after itself",
+        "'sidecar ' + self.sidecar + ' cannot be ordered before or after itself'",
+    ),
+)
+_SPEC_RULES: Final = _rules(
+    (
+        "!has(self.order) || self.order.all(o, self.sidecars.exists(s, s.name == o.sidecar))",
+        "order may name only sidecars of this policy",
+        "'order names ' + self.order.map(o, !self.sidecars.exists(s, s.name == o.sidecar),"
+        " o.sidecar)[0] + ', which is no sidecar of this policy'",
+    ),
+)
+
 # Laid over what pydantic says, by model or by model and field. A name that no longer
 # exists raises KeyError: better than a rule that silently got lost.
 _OVERLAYS: Final[dict[str, Json]] = {
@@ -98,6 +123,14 @@ _OVERLAYS: Final[dict[str, Json]] = {
     "LabelSelector.matchExpressions": _ATOMIC,
     "Requirement": _REQUIREMENT_RULES,
     "Requirement.values": _ATOMIC,
+    "AppContainers.names": {"x-kubernetes-list-type": "set"},
+    "AppContainers.volumeMounts": _map_by("mountPath") | {"items": _MOUNT},
+    "AppContainers.env": _map_by("name") | {"items": _VARIABLE},
+    "Order": _ORDER_RULES,
+    "Order.before": {"x-kubernetes-list-type": "set"},
+    "Order.after": {"x-kubernetes-list-type": "set"},
+    "SidecarPolicySpec": _SPEC_RULES,
+    "SidecarPolicySpec.order": _ATOMIC,
     "SidecarPolicySpec.targets": _ATOMIC | _TARGET_RULES,
     "SidecarPolicySpec.sidecars": _map_by("name") | {"items": _SIDECAR},
     "SidecarPolicySpec.volumes": _map_by("name") | {"items": _raw("A core/v1 Volume.")},

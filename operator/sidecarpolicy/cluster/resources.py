@@ -33,5 +33,8 @@ NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 POLICIES: Final = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
 
-WORKLOADS: Final = {each.kind: each for each in (DEPLOYMENTS,)}
+STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet")
+CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob")
+
+WORKLOADS: Final = {each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, CRON_JOBS)}
 """Workload resources by the kind that a policy's targets name."""

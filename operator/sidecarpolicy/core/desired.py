@@ -1,10 +1,16 @@
 """What a policy wants in a Pod template, and the revision that names this wish."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule, SidecarPolicySpec
+from sidecarpolicy.api.models import (
+    AppContainers,
+    NodeRule,
+    Order,
+    Placement,
+    SidecarPolicySpec,
+)
 from sidecarpolicy.core.semantic import fingerprint
 
 
@@ -18,6 +24,14 @@ class Desired:
     volumes: tuple[dict[str, Any], ...]
     image_pull_secrets: tuple[dict[str, Any], ...]
     node_rule: NodeRule
+    placement: Placement = Placement.FIRST
+    order: tuple[tuple[str, str], ...] = ()
+    """Pairs of names of init containers: (earlier, later)."""
+    app_containers: frozenset[str] = frozenset()
+    """Names of the containers that get env and mounts; empty: all regular ones."""
+    app_mounts: tuple[dict[str, Any], ...] = ()
+    app_env: tuple[dict[str, Any], ...] = ()
+    min_grace_seconds: int | None = None
 
 
 def desired(key: str, spec: SidecarPolicySpec) -> Desired:
@@ -28,11 +42,19 @@ def desired(key: str, spec: SidecarPolicySpec) -> Desired:
     """
     sidecars = tuple({**sidecar, "restartPolicy": "Always"} for sidecar in spec.sidecars)
     secrets = tuple({"name": secret.name} for secret in spec.image_pull_secrets)
+    app = spec.app_containers or AppContainers()
+    order = tuple(pair for rule in spec.order for pair in _pairs(rule))
     content = {
         "sidecars": sidecars,
         "volumes": spec.volumes,
         "imagePullSecrets": secrets,
         "nodeRule": spec.node_rule,
+        "placement": spec.placement if spec.placement is not Placement.FIRST else None,
+        "order": order,
+        "appContainers": sorted(app.names) if app.env or app.volume_mounts else None,
+        "appMounts": app.volume_mounts,
+        "appEnv": app.env,
+        "minGraceSeconds": spec.min_termination_grace_period_seconds,
     }
     return Desired(
         key=key,
@@ -41,7 +63,18 @@ def desired(key: str, spec: SidecarPolicySpec) -> Desired:
         volumes=spec.volumes,
         image_pull_secrets=secrets,
         node_rule=spec.node_rule,
+        placement=spec.placement,
+        order=order,
+        app_containers=frozenset(app.names),
+        app_mounts=app.volume_mounts,
+        app_env=app.env,
+        min_grace_seconds=spec.min_termination_grace_period_seconds,
     )
+
+
+def _pairs(rule: Order) -> Iterator[tuple[str, str]]:
+    yield from ((name, rule.sidecar) for name in rule.after)
+    yield from ((rule.sidecar, name) for name in rule.before)
 
 
 def names(items: Iterable[dict[str, Any]]) -> list[str]:

@@ -41,9 +41,12 @@ class Draft:
         """The value at a dotted path, or None; makes nothing."""
         value: Any = self.template
         for step in path.split("."):
-            if not isinstance(value, Mapping):
+            if isinstance(value, list):  # a list of named items, such as containers
+                value = next((item for item in value if item.get("name") == step), None)
+            elif isinstance(value, Mapping):
+                value = value.get(step)
+            else:
                 return None
-            value = value.get(step)
         return value
 
     def prune(self) -> None:
@@ -60,9 +63,15 @@ class Draft:
         if isinstance(parent, dict):
             parent.pop(key, None)
 
+    def _parent(self, path: str) -> dict[str, Any]:
+        if not path:
+            return self.template
+        found = self.peek(path)
+        return found if isinstance(found, dict) else self.mapping(path)
+
     def _ensure(self, path: str, empty: Any) -> Any:
         parent_path, _, key = path.rpartition(".")
-        parent = self.mapping(parent_path) if parent_path else self.template
+        parent = self._parent(parent_path)
         if parent.get(key) is None:
             parent[key] = empty
             self._made.add(path)

@@ -16,6 +16,7 @@ from sidecarpolicy.api.names import CAPABILITY_LABEL, EVIDENCE_ANNOTATION, KIND
 from sidecarpolicy.core.capability import Capability, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
+from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
 
 RawObject = Mapping[str, Any]
@@ -77,21 +78,6 @@ class PolicyFacts:
 
 
 @dataclass(frozen=True)
-class RolloutFacts:
-    """What a workload's own controller reports; all counts are Pods."""
-
-    observed: bool
-    finished: bool
-    deadline_exceeded: bool
-    message: str = ""
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing is rolling: it finished, or its controller gave up."""
-        return self.finished or self.deadline_exceeded
-
-
-@dataclass(frozen=True)
 class WorkloadFacts:
     """A workload: its identity, its Pod template as JSON text, and its rollout."""
 
@@ -103,6 +89,20 @@ class WorkloadFacts:
     site: NodeRuleSite
     owner: str | None
     rollout: RolloutFacts
+    claims: frozenset[str] = frozenset()
+    """Names of volumeClaimTemplates, which silently replace volumes of the same name."""
+
+    @property
+    def template_path(self) -> str:
+        """Where the Pod template stands in the object, as a JSON pointer."""
+        return "/" + "/".join(template_steps(self.ref.kind))
+
+
+def template_steps(kind: str) -> tuple[str, ...]:
+    """The way from a workload to its Pod template."""
+    return (
+        ("spec", "jobTemplate", "spec", "template") if kind == "CronJob" else ("spec", "template")
+    )
 
 
 def version(meta: RawObject) -> int:
@@ -164,38 +164,25 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
 
 
 def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
-    """Facts of a raw Deployment (list items carry no kind of their own)."""
-    meta = obj["metadata"]
+    """Facts of a raw workload (list items carry no kind of their own)."""
+    meta, steps = obj["metadata"], template_steps(kind)
+    template: Any = obj
+    for step in steps:
+        template = template[step]
+    claims = obj["spec"].get("volumeClaimTemplates") or ()
     return WorkloadFacts(
         ref=Ref(kind, meta["namespace"], meta["name"]),
         uid=meta["uid"],
         version=version(meta),
         generation=meta.get("generation", 0),
-        template=json.dumps(obj["spec"]["template"], separators=(",", ":")).encode(),
-        site=node_rule_site(meta.get("managedFields") or ()),
+        template=json.dumps(template, separators=(",", ":")).encode(),
+        site=node_rule_site(meta.get("managedFields") or (), steps),
         owner=_controlling_owner(meta),
-        rollout=_rollout(obj),
+        rollout=rollout_facts(obj, kind=kind),
+        claims=frozenset(each["metadata"]["name"] for each in claims),
     )
 
 
 def _controlling_owner(meta: RawObject) -> str | None:
     owners = (each for each in meta.get("ownerReferences") or () if each.get("controller"))
     return next((f"{each['kind']} {each['name']}" for each in owners), None)
-
-
-def _rollout(obj: RawObject) -> RolloutFacts:
-    """The rules of `kubectl rollout status deployment`."""
-    spec, status = obj["spec"], obj.get("status") or {}
-    wanted = spec.get("replicas", 1)
-    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
-    conditions = status.get("conditions") or ()
-    stopped = ("Progressing", "ProgressDeadlineExceeded")
-    observed = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-    available = status.get("availableReplicas", 0)
-    return RolloutFacts(
-        observed=observed,
-        finished=observed and updated >= wanted and total <= updated and available >= updated,
-        deadline_exceeded=observed
-        and any((each["type"], each.get("reason")) == stopped for each in conditions),
-        message=f"{updated} of {wanted} Pods updated, {available} available",
-    )

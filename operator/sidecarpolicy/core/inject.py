@@ -6,25 +6,22 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core import graceperiod
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.noderule import (
-    add_rule,
-    obstacle,
-    remove_rule,
-    rule_holds,
-    term_part,
-)
+from sidecarpolicy.core.noderule import add_rule, obstacle, remove_rule, rule_holds, term_part
+from sidecarpolicy.core.ordering import arranged
 from sidecarpolicy.core.ownership import NodeRuleSite
+from sidecarpolicy.core.parts import NOUNS, Part, place, wished_parts
 from sidecarpolicy.core.record import (
     SELECTOR_PART,
     PolicyRecord,
@@ -32,7 +29,6 @@ from sidecarpolicy.core.record import (
     encode_record,
     read_record,
 )
-from sidecarpolicy.core.semantic import container_digest, covers, volume_digest
 
 
 class Action(StrEnum):
@@ -71,41 +67,102 @@ class Injection:
 
 
 def inject(
-    template: Mapping[str, Any], verdicts: Sequence[Verdict], *, site: NodeRuleSite
+    template: Mapping[str, Any],
+    verdicts: Sequence[Verdict],
+    *,
+    site: NodeRuleSite,
+    claims: frozenset[str] = frozenset(),
 ) -> Injection:
     """Carries out the verdicts on a Pod template; the very same object if nothing changes.
 
-    A recorded policy without a verdict is held: absence of evidence removes nothing.
+    A recorded policy without a verdict is held: absence of evidence removes nothing. Of
+    two policies that want the same, the earlier by key wins, unless the later is held.
+    `claims` are volumes that a StatefulSet makes beside the template.
     """
     record = read_record(template)
     if isinstance(record, Finding):
         return Injection(template, obstacles={each.key: (record,) for each in verdicts})
-    surgery = _Surgery(template, record, site)
+    surgery = _Surgery(template, record, site, claims)
     wishes = [each.desired for each in verdicts if each.desired is not None]
     current = frozenset(wish.key for wish in wishes if surgery.is_current(wish))
-    for verdict in sorted(verdicts, key=lambda each: (each.action is not Action.REMOVE, each.key)):
-        surgery.perform(verdict)
+    for verdict in verdicts:
+        if verdict.action is Action.REMOVE:
+            surgery.remove(verdict.key)
+    applied = (each.desired for each in verdicts if each.action is Action.APPLY)
+    surgery.apply_all(sorted(filter(None, applied), key=lambda wish: wish.key))
     return surgery.close(current)
 
 
 class _Surgery:
     """One run of the engine over one template."""
 
-    def __init__(self, template: Mapping[str, Any], record: Record, site: NodeRuleSite) -> None:
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        record: Record,
+        site: NodeRuleSite,
+        claims: frozenset[str],
+    ) -> None:
         self._template = template
         self._draft = Draft(template, record.made)
         self._policies = dict(record.policies)
         self._site = site
+        self._claims = claims
         self._changed: set[str] = set()
         self._obstacles: dict[str, tuple[Finding, ...]] = {}
         self._leftovers: dict[str, tuple[Finding, ...]] = {}
 
-    def perform(self, verdict: Verdict) -> None:
-        """Carries out one verdict, or notes why that cannot be."""
-        if verdict.action is Action.REMOVE:
-            self._remove(verdict.key, wanted_again=frozenset())
-        elif verdict.action is Action.APPLY and verdict.desired is not None:
-            self._apply(verdict.desired)
+    def is_current(self, wish: Desired) -> bool:
+        """Whether the template carries all that a policy wishes, whoever else changed it."""
+        mine = self._policies.get(wish.key)
+        return (
+            mine is not None
+            and mine.revision == wish.revision
+            and rule_holds(self._draft, wish.node_rule)
+            and graceperiod.enough(self._draft, wish.min_grace_seconds)
+            and all(
+                part.satisfied(self._draft) and mine.parts.get(part.key, part.digest) == part.digest
+                for part in wished_parts(wish, self._draft)
+            )
+        )
+
+    def apply_all(self, wishes: Sequence[Desired]) -> None:
+        """Applies policies in their order; a later one makes way for an earlier."""
+        for index, wish in enumerate(wishes):
+            if self.is_current(wish):
+                continue
+            yielding = frozenset(later.key for later in wishes[index + 1 :])
+            obstacles = tuple(self._find_obstacles(wish, yielding))
+            if obstacles:
+                self._obstacles[wish.key] = obstacles
+            else:
+                self._apply(wish)
+
+    def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
+        """Takes a policy's parts out, volumes last, when nothing of it mounts them any more."""
+        mine = self._policies.get(key)
+        if mine is None:
+            return
+        record = self._record
+        del self._policies[key]
+        self._changed.add(key)
+        leftovers = []
+        for part, digest in sorted(
+            mine.parts.items(), key=lambda each: each[0].startswith("volume/")
+        ):
+            if part == graceperiod.PART:
+                reason = graceperiod.lower(self._draft, digest, self._others(part))
+            elif record.others_hold(part, than=key):
+                reason = None
+            elif part.startswith(("nodeTerm/", "nodeSelector/")):
+                remove_rule(self._draft, part, digest)
+                reason = None
+            else:
+                reason = self._remove_item(part, digest, wanted_again=part in wanted_again)
+            if reason is not None:
+                leftovers.append(Finding(Reason.PART_CHANGED, f"{part} stays: {reason}"))
+        if leftovers:
+            self._leftovers[key] = tuple(leftovers)
 
     def close(self, current: frozenset[str]) -> Injection:
         """Writes the record and the label, and returns the finished template."""
@@ -116,16 +173,13 @@ class _Surgery:
         changed = frozenset(self._changed)
         return Injection(template, current, changed, self._obstacles, self._leftovers)
 
-    def is_current(self, wish: Desired) -> bool:
-        """Whether the template carries all that a policy wishes, whoever else changed it."""
-        mine = self._policies.get(wish.key)
-        if mine is None or mine.revision != wish.revision:
-            return False
-        return rule_holds(self._draft, wish.node_rule) and all(
-            any(covers(live, item) for live in self._draft.peek(path) or [])
-            and mine.parts.get(part, "") in ("", digest)
-            for path, part, item, digest in _list_parts(wish)
-        )
+    @property
+    def _record(self) -> Record:
+        return Record(dict(self._policies), self._draft.made)
+
+    def _others(self, part: str) -> list[str]:
+        """Digests of a part in the records of the remaining policies."""
+        return [each.parts[part] for each in self._policies.values() if part in each.parts]
 
     def _write_record(self) -> None:
         if self._policies:
@@ -138,125 +192,107 @@ class _Surgery:
             (self._draft.peek("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
             self._draft.prune()
 
-    @property
-    def _record(self) -> Record:
-        return Record(self._policies, self._draft.made)
-
-    def _apply(self, wish: Desired) -> None:
-        if self.is_current(wish):
-            return
-        obstacles = tuple(self._find_obstacles(wish))
-        if obstacles:
-            self._obstacles[wish.key] = obstacles
-            return
-        parts = frozenset(part for _, part, _, _ in _list_parts(wish))
-        self._remove(wish.key, wanted_again=parts)
-        self._changed.add(wish.key)
-        self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish)))
-
-    def _find_obstacles(self, wish: Desired) -> Iterator[Finding]:
-        containers = [*self._items("spec.initContainers"), *self._items("spec.containers")]
-        yield from self._clashes(wish, "container", names(wish.sidecars), containers)
-        yield from self._clashes(wish, "volume", names(wish.volumes), self._items("spec.volumes"))
+    def _find_obstacles(self, wish: Desired, yielding: frozenset[str]) -> Iterator[Finding]:
+        for part in wished_parts(wish, self._draft):
+            yield from self._clash(part, wish.key, yielding)
+        yield from self._port_clashes(wish, yielding)
         rule = obstacle(self._draft, wish.node_rule, site=self._site)
         if rule is not None:
             yield rule
+        arrangement = arranged(wish, self._foreign_init_containers(wish.key), earlier=())
+        if isinstance(arrangement, Finding):
+            yield arrangement
 
-    def _clashes(
-        self, wish: Desired, noun: str, wanted: Iterable[str], present: Iterable[Mapping[str, Any]]
-    ) -> Iterator[Finding]:
-        mine = self._policies.get(wish.key)
-        for item in present:
-            name = str(item.get("name"))
-            part = f"{noun}/{name}"
-            if name not in wanted or (mine and _is_ours(part, item, mine.parts)):
-                continue
-            if mine and part in mine.parts:
-                yield Finding(
-                    Reason.PART_CHANGED,
-                    f"{noun} {name!r} was changed after it was injected; undo that change, or give "
-                    "it another name in the policy",
-                )
-                continue
-            holder = next((key for key, each in self._policies.items() if part in each.parts), None)
-            owner = f"added by {holder}" if holder else "the workload's own"
-            yield Finding(
-                Reason.NAME_CONFLICT,
-                f"{noun} {name!r} is already in the Pod template ({owner}); rename it in the "
-                "policy",
-            )
-
-    def _remove(self, key: str, *, wanted_again: frozenset[str]) -> None:
-        """Takes a policy's parts out, containers first, so that volumes are free to go."""
-        record = self._record
-        mine = self._policies.pop(key, None)
-        if mine is None:
+    def _clash(self, part: Part, key: str, yielding: frozenset[str]) -> Iterator[Finding]:
+        """Why a part cannot be added: somebody else has its place, or changed ours."""
+        noun, name = part.place.noun, part.place.name
+        taken = part.place.find(self._draft)
+        if noun == "container" and name in names(self._draft.peek("spec.containers") or []):
+            yield _conflict(part, "the workload's own")
+        if noun == "volume" and name in self._claims:
+            yield _conflict(part, "made by its volumeClaimTemplates")
+        if taken is None or (NOUNS[noun].shared and part.satisfied(self._draft)):
             return
-        self._changed.add(key)
-        leftovers = []
-        for part, digest in sorted(mine.parts.items()):
-            if record.others_hold(part, than=key):
-                continue
-            if part.startswith(("nodeTerm/", "nodeSelector/")):
-                remove_rule(self._draft, part, digest)
-            elif reason := self._reason_to_stay(part, mine.parts, part in wanted_again):
-                leftovers.append(Finding(Reason.PART_CHANGED, f"{part} stays: {reason}"))
-            else:
-                self._remove_item(part)
-        if leftovers:
-            self._leftovers[key] = tuple(leftovers)
+        holder = self._holder(part.key)
+        if holder is None:
+            yield _conflict(part, "the workload's own")
+        elif holder == key and not part.place.holds(
+            self._draft, self._policies[key].parts[part.key]
+        ):
+            yield Finding(
+                Reason.PART_CHANGED,
+                f"{part.key} was changed after it was injected; undo that change, or give it "
+                "another name in the policy",
+            )
+        elif holder != key and holder not in yielding:
+            yield _conflict(part, f"added by {holder}")
 
-    def _reason_to_stay(
-        self, part: str, parts: Mapping[str, str], wanted_again: bool
-    ) -> str | None:
-        noun, _, name = part.partition("/")
-        found = next((item for item in self._items(_LISTS[noun]) if item.get("name") == name), None)
-        if found is not None and not _is_ours(part, found, parts):
-            return "it was changed after it was injected"
-        if noun == "volume" and not wanted_again and (user := self._mounting(name)):
-            return f"container {user!r} mounts it"
-        return None
+    def _port_clashes(self, wish: Desired, yielding: frozenset[str]) -> Iterator[Finding]:
+        """Containers of a Pod share one network: two cannot listen on the same port."""
+        ours = {place(part).name for key in (wish.key, *yielding) for part in self._parts_of(key)}
+        others = [each for each in self._foreign_containers() if each.get("name") not in ours]
+        taken = {port: str(each.get("name")) for each in others for port in _ports(each)}
+        for sidecar in wish.sidecars:
+            for port in _ports(sidecar):
+                if port in taken:
+                    yield Finding(
+                        Reason.PORT_CONFLICT,
+                        f"sidecar {sidecar['name']!r} and container {taken[port]!r} both use port "
+                        f"{port[0]}/{port[1]}; change it in the policy",
+                    )
 
-    def _mounting(self, volume: str) -> str | None:
-        """A container that would be invalid without the volume."""
-        for container in [*self._items("spec.initContainers"), *self._items("spec.containers")]:
-            mounts = [
-                *(container.get("volumeMounts") or ()),
-                *(container.get("volumeDevices") or ()),
-            ]
-            if volume in names(mounts):
-                return str(container.get("name"))
-        return None
+    def _parts_of(self, key: str) -> Iterator[str]:
+        mine = self._policies.get(key)
+        return (part for part in (mine.parts if mine else ()) if part.startswith("container/"))
 
-    def _remove_item(self, part: str) -> None:
-        noun, _, name = part.partition("/")
-        items = self._items(_LISTS[noun])
-        items[:] = [item for item in items if item.get("name") != name]
+    def _foreign_containers(self) -> list[dict[str, Any]]:
+        return [
+            *(self._draft.peek("spec.initContainers") or ()),
+            *(self._draft.peek("spec.containers") or ()),
+        ]
 
-    def _add(self, wish: Desired) -> Iterator[tuple[str, str]]:
-        at = self._first_free_place(wish.key)
-        for path, part, item, digest in _list_parts(wish):
-            items = self._draft.items(path)
-            if part.startswith("container/"):
-                items.insert(at, dict(item))
-                at += 1
-            elif item.get("name") not in names(items):
-                items.append(dict(item))
-            elif not self._record.others_hold(part, than=wish.key):
-                continue  # a pull secret that the user already has is not ours
-            yield part, digest
+    def _foreign_init_containers(self, key: str) -> list[dict[str, Any]]:
+        mine = {place(part).name for part in self._parts_of(key)}
+        present = self._draft.peek("spec.initContainers") or []
+        return [each for each in present if each.get("name") not in mine]
+
+    def _holder(self, part: str) -> str | None:
+        return next((key for key, each in self._policies.items() if part in each.parts), None)
+
+    def _apply(self, wish: Desired) -> None:
+        wished = tuple(wished_parts(wish, self._draft))
+        for part in wished:
+            holder = self._holder(part.key)
+            if holder not in (None, wish.key) and not NOUNS[part.place.noun].shared:
+                self.remove(str(holder))
+        self.remove(wish.key, wanted_again=frozenset(part.key for part in wished))
+        self._changed.add(wish.key)
+        self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish, wished)))
+
+    def _add(self, wish: Desired, wished: Sequence[Part]) -> Iterator[tuple[str, str]]:
+        arrangement = arranged(
+            wish, self._draft.items("spec.initContainers"), earlier=self._earlier(wish.key)
+        )
+        if not isinstance(arrangement, Finding):
+            self._draft.items("spec.initContainers")[:] = arrangement
+        for part in wished:
+            if part.place.noun == "container":
+                yield part.key, part.digest
+            elif part.place.find(self._draft) is None:
+                self._draft.items(part.place.path).append(dict(part.item))
+                yield part.key, part.digest
+            elif self._others(part.key):
+                yield part.key, part.digest  # the same wish of another policy: kept for both
         yield from self._node_rule_part(wish)
+        others = self._others(graceperiod.PART)
+        wanted = wish.min_grace_seconds
+        if wanted and (others or not graceperiod.enough(self._draft, wanted)):
+            yield graceperiod.PART, graceperiod.raised(self._draft, wanted, others)
 
-    def _first_free_place(self, key: str) -> int:
-        """Index before all init containers but after those of policies that come earlier."""
-        earlier = {
-            part for other, each in self._policies.items() if other < key for part in each.parts
-        }
-        init_containers = self._items("spec.initContainers")
-        for index, container in enumerate(init_containers):
-            if f"container/{container.get('name')}" not in earlier:
-                return index
-        return len(init_containers)
+    def _earlier(self, key: str) -> frozenset[str]:
+        """Names of the sidecars of policies that come before this one."""
+        keys = (other for other in self._policies if other < key)
+        return frozenset(place(part).name for other in keys for part in self._parts_of(other))
 
     def _node_rule_part(self, wish: Desired) -> Iterator[tuple[str, str]]:
         if wish.node_rule is NodeRule.NONE:
@@ -264,41 +300,56 @@ class _Surgery:
         if not rule_holds(self._draft, wish.node_rule):
             yield add_rule(self._draft, wish.node_rule, site=self._site)
             return
-        for each in self._policies.values():
-            for part in {term_part(wish.node_rule), SELECTOR_PART} & each.parts.keys():
-                yield part, each.parts[part]
+        for part in (term_part(wish.node_rule), SELECTOR_PART):
+            yield from ((part, digest) for digest in self._others(part)[:1])
 
-    def _items(self, path: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self._draft.peek(path) or []
-        return items
+    def _remove_item(self, key: str, digest: str, *, wanted_again: bool) -> str | None:
+        """Takes an item out; returns the reason if it has to stay."""
+        where = place(key)
+        if where.find(self._draft) is None:
+            return None
+        if not where.holds(self._draft, digest):
+            return "it was changed after it was injected"
+        mounting = () if where.noun != "volume" or wanted_again else self._mounting(where.name)
+        if heir := next(filter(None, (self._owner(*each) for each in mounting)), None):
+            self._bequeath(heir, key, digest)
+            return None
+        for container, _ in mounting:
+            return f"container {container!r} mounts it"
+        where.remove(self._draft)
+        return None
 
-
-_LISTS = {
-    "container": "spec.initContainers",
-    "volume": "spec.volumes",
-    "imagePullSecret": "spec.imagePullSecrets",
-}
-
-
-def _list_parts(wish: Desired) -> Iterator[tuple[str, str, Mapping[str, Any], str]]:
-    """(path of the list, part key, item, digest) of each part that is a list item."""
-    for sidecar in wish.sidecars:
-        yield (
-            _LISTS["container"],
-            f"container/{sidecar['name']}",
-            sidecar,
-            container_digest(sidecar),
+    def _mounting(self, volume: str) -> tuple[tuple[str, str], ...]:
+        """(container, path) of all that would be invalid without the volume."""
+        return tuple(
+            (str(container.get("name")), str(mount.get("mountPath")))
+            for container in self._foreign_containers()
+            for field in ("volumeMounts", "volumeDevices")
+            for mount in container.get(field) or ()
+            if mount.get("name") == volume
         )
-    for volume in wish.volumes:
-        yield _LISTS["volume"], f"volume/{volume['name']}", volume, volume_digest(volume)
-    for secret in wish.image_pull_secrets:
-        yield _LISTS["imagePullSecret"], f"imagePullSecret/{secret['name']}", secret, ""
+
+    def _owner(self, container: str, path: str) -> str | None:
+        """The policy that mounts: by its own sidecar, or in an application container."""
+        return self._holder(f"container/{container}") or self._holder(
+            f"volumeMount/{container}:{path}"
+        )
+
+    def _bequeath(self, heir: str, part: str, digest: str) -> None:
+        """Leaves a volume to another policy that needs it, to go when that one goes."""
+        record = self._policies[heir]
+        self._policies[heir] = replace(record, parts={**record.parts, part: digest})
 
 
-def _is_ours(part: str, item: Mapping[str, Any], parts: Mapping[str, str]) -> bool:
-    """Whether the item still is what the record says we put there."""
-    if part not in parts:
-        return False
-    digests = {"container": container_digest, "volume": volume_digest}
-    digest = digests.get(part.partition("/")[0])
-    return digest is None or digest(item) == parts[part]
+def _conflict(part: Part, owner: str) -> Finding:
+    noun, name = part.place.noun, part.key.partition("/")[2]
+    return Finding(
+        Reason.NAME_CONFLICT,
+        f"{noun} {name!r} is already in the Pod template ({owner}); rename it in the policy",
+    )
+
+
+def _ports(container: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    for port in container.get("ports") or ():
+        if isinstance(port, Mapping):
+            yield port.get("containerPort"), str(port.get("protocol") or "TCP")

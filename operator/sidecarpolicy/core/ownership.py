@@ -5,7 +5,7 @@ GitOps tool that set one of them reverts any addition, or reports the workload o
 of sync for ever. So our rule goes where no such tool writes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -20,14 +20,8 @@ GITOPS_MANAGERS = frozenset(
     }
 )
 
-_TEMPLATE = ("f:spec", "f:template", "f:spec")
-_REQUIRED_TERMS = (
-    *_TEMPLATE,
-    "f:affinity",
-    "f:nodeAffinity",
-    "f:requiredDuringSchedulingIgnoredDuringExecution",
-)
-_NODE_SELECTOR = (*_TEMPLATE, "f:nodeSelector")
+_REQUIRED_TERMS = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
+_NODE_SELECTOR = ("nodeSelector",)
 
 
 class NodeRuleSite(StrEnum):
@@ -38,12 +32,17 @@ class NodeRuleSite(StrEnum):
     NOWHERE = "nowhere"
 
 
-def node_rule_site(managed_fields: Iterable[Mapping[str, Any]]) -> NodeRuleSite:
-    """Where a node rule can be written so that no GitOps tool takes it back."""
+def node_rule_site(
+    managed_fields: Iterable[Mapping[str, Any]], template: Sequence[str]
+) -> NodeRuleSite:
+    """Where a node rule can be written so that no GitOps tool takes it back.
+
+    `template` is the way to the Pod template in the object.
+    """
     owned = [entry.get("fieldsV1") or {} for entry in managed_fields if _is_gitops(entry)]
-    if not any(_owns(fields, _REQUIRED_TERMS) for fields in owned):
+    if not any(_owns(fields, (*template, "spec", *_REQUIRED_TERMS)) for fields in owned):
         return NodeRuleSite.AFFINITY
-    if not any(_owns(fields, _NODE_SELECTOR) for fields in owned):
+    if not any(_owns(fields, (*template, "spec", *_NODE_SELECTOR)) for fields in owned):
         return NodeRuleSite.NODE_SELECTOR
     return NodeRuleSite.NOWHERE
 
@@ -57,7 +56,7 @@ def _is_gitops(entry: Mapping[str, Any]) -> bool:
 
 def _owns(fields: Mapping[str, Any], path: tuple[str, ...]) -> bool:
     for step in path:
-        if step not in fields:
+        if f"f:{step}" not in fields:
             return False
-        fields = fields[step] or {}
+        fields = fields[f"f:{step}"] or {}
     return True

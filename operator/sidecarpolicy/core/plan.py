@@ -21,8 +21,6 @@ from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.selection import opted_out, selects
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 
-TEMPLATE_PATH = "/spec/template"
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -138,7 +136,8 @@ def _case(workload: WorkloadFacts, snapshot: Snapshot) -> _Case:
 
 def _decide(case: _Case) -> _Decision:
     verdicts = _verdicts(case)
-    injection = inject(case.template, verdicts, site=case.workload.site)
+    workload = case.workload
+    injection = inject(case.template, verdicts, site=workload.site, claims=workload.claims)
     concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
     return _Decision(
         change=_change(case, injection),
@@ -149,7 +148,7 @@ def _decide(case: _Case) -> _Decision:
 
 def _change(case: _Case, injection: Injection) -> TemplateChange | None:
     workload = case.workload
-    patch = difference(case.template, injection.template, path=TEMPLATE_PATH)
+    patch = difference(case.template, injection.template, path=workload.template_path)
     if not patch:
         return None
     gone = injection.changed & case.snapshot.gone

@@ -30,12 +30,13 @@ _NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
 _POLICY = re.compile(f"SidecarPolicy/{_NAME}")
 _PART = re.compile(
     f"(?:container|volume)/{_NAME}|imagePullSecret/.{{1,253}}|nodeTerm/(?:Require|Avoid)"
-    f"|{re.escape(SELECTOR_PART)}"
+    f"|(?:env|volumeMount)/{_NAME}:.{{1,4096}}|gracePeriod|{re.escape(SELECTOR_PART)}"
 )
 _MADE = re.compile(
     r"metadata(?:\.labels|\.annotations)?"
     r"|spec(?:\.initContainers|\.volumes|\.imagePullSecrets|\.nodeSelector)?"
     r"|spec\.affinity(?:\.nodeAffinity)?"
+    r"|spec\.containers\.[-a-z0-9]{1,63}\.(?:env|volumeMounts)"
 )
 
 

@@ -94,6 +94,18 @@ def container_digest(container: Mapping[str, Any]) -> str:
     return fingerprint(_container_identity(container))
 
 
+def env_digest(variable: Mapping[str, Any]) -> str:
+    """What identifies a variable as ours: its value, or what kind of source it has."""
+    source = variable.get("valueFrom")
+    kinds = sorted(source) if isinstance(source, Mapping) else []
+    return fingerprint([variable.get("name"), variable.get("value") or None, kinds])
+
+
+def mount_digest(mount: Mapping[str, Any]) -> str:
+    """What identifies a mount as ours."""
+    return fingerprint([mount.get(key) or None for key in ("name", "mountPath", "subPath")])
+
+
 def volume_digest(volume: Mapping[str, Any]) -> str:
     """What identifies a volume as ours, unchanged by the API server's defaulting."""
     return fingerprint(_volume_identity(volume))

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.facts import Ref, RolloutFacts
+from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.jsonpatch import Patch
+from sidecarpolicy.core.rollout import RolloutFacts
 
 
 class State(StrEnum):

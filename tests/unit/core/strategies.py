@@ -12,7 +12,37 @@ JSON = dict[str, Any]
 
 _names = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 _json = st.sampled_from([None, True, 7, "text", [], {}, [1, {"deep": ["x"]}], {"a": {"b": None}}])
-_unknown = st.dictionaries(st.sampled_from(["xFuture", "resources", "env"]), _json, max_size=2)
+_env = st.lists(
+    st.builds(
+        lambda name, value: {"name": name, "value": value},
+        st.sampled_from(["A", "B"]),
+        st.sampled_from(["1", "2"]),
+    ),
+    max_size=2,
+    unique_by=lambda each: each["name"],
+)
+
+
+def _mounts(*volumes: str) -> st.SearchStrategy[list[JSON]]:
+    mount = st.builds(
+        lambda path, name: {"mountPath": path, "name": name},
+        st.sampled_from(["/a", "/b"]),
+        st.sampled_from(volumes),
+    )
+    return st.lists(mount, max_size=2, unique_by=lambda each: each["mountPath"])
+
+
+_ports = st.just([{"containerPort": 80}])
+_unknown = st.fixed_dictionaries(
+    {},
+    optional={
+        "xFuture": _json,
+        "resources": st.just({"requests": {"cpu": "100m"}}),
+        "env": _env,
+        "volumeMounts": _mounts("own"),  # no user mounts a volume that only a policy brings
+        "ports": _ports,
+    },
+)
 
 
 def _items(names: st.SearchStrategy[str]) -> st.SearchStrategy[list[JSON]]:
@@ -73,6 +103,7 @@ def templates(draw: st.DrawFn) -> JSON:
                 "affinity": _affinity,
                 "nodeSelector": st.sampled_from([{}, {"disk": "ssd"}]),
                 "xFuture": _json,
+                "terminationGracePeriodSeconds": st.sampled_from([5, 30, 60]),
             },
         )
     )
@@ -93,6 +124,23 @@ def templates(draw: st.DrawFn) -> JSON:
     )
 
 
+def _orders(sidecars: list[str]) -> st.SearchStrategy[JSON]:
+    others = st.lists(_names, max_size=1)
+    return st.fixed_dictionaries(
+        {"sidecar": st.sampled_from(sidecars)}, optional={"before": others, "after": others}
+    )
+
+
+_app_containers = st.fixed_dictionaries(
+    {},
+    optional={
+        "names": st.lists(_names, max_size=2),
+        "env": _env,
+        "volumeMounts": _mounts("own", "p"),
+    },
+)
+
+
 @st.composite
 def wishes(draw: st.DrawFn, name: str) -> Desired:
     """What a policy may want; its names may clash with a template's."""
@@ -109,6 +157,10 @@ def wishes(draw: st.DrawFn, name: str) -> Desired:
             "volumes": volumes,
             "imagePullSecrets": secrets,
             "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
+            "placement": draw(st.sampled_from(["First", "Last"])),
+            "order": draw(st.lists(_orders([each["name"] for each in sidecars]), max_size=2)),
+            "appContainers": draw(st.none() | _app_containers),
+            "minTerminationGracePeriodSeconds": draw(st.sampled_from([None, 20, 45, 90])),
         }
     )
     return desired(f"SidecarPolicy/{name}", spec)

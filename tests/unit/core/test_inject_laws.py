@@ -81,10 +81,15 @@ def test_the_users_items_keep_their_content_and_order(
     template: JSON, wish: Desired, site: NodeRuleSite
 ) -> None:
     result = inject(template, [apply(wish)], site=site).template
-    for path in ("initContainers", "containers", "volumes", "imagePullSecrets"):
+    for path in ("initContainers", "volumes", "imagePullSecrets"):
         own = template["spec"].get(path) or []
-        kept = [item for item in result["spec"].get(path) or [] if item in own]
-        assert kept == own
+        assert [item for item in result["spec"].get(path) or [] if item in own] == own
+    for before, after in zip(
+        template["spec"]["containers"], result["spec"]["containers"], strict=True
+    ):
+        for field, value in before.items():
+            kept = after[field]
+            assert (kept[: len(value)] if field in ("env", "volumeMounts") else kept) == value
 
 
 @given(templates(), wishes("p"), wishes("q"), wishes("q"), sites)

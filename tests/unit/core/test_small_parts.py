@@ -164,7 +164,7 @@ SELECTOR = (*POD, "nodeSelector")
 def test_the_rule_goes_where_no_gitops_tool_writes_when_the_affinity_is_owned_by(
     managers: list[dict[str, Any]], site: NodeRuleSite
 ) -> None:
-    assert node_rule_site(managers) is site
+    assert node_rule_site(managers, ("spec", "template")) is site
 
 
 def node(**meta: Any) -> Any:

@@ -1,0 +1,82 @@
+"""Where sidecars stand among a Pod's init containers.
+
+`placement` says first or last; `order` puts single sidecars before or after others by
+name, also after those of other policies and of the user. A name that is not there makes
+its constraint void. Nobody else's container is ever moved.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from sidecarpolicy.api.models import Placement
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.desired import Desired, names
+from sidecarpolicy.core.finding import Finding
+
+Pairs = Collection[tuple[str, str]]
+"""(earlier, later) by name."""
+
+
+def arranged(
+    wish: Desired, present: Sequence[dict[str, Any]], *, earlier: Collection[str]
+) -> list[dict[str, Any]] | Finding:
+    """All init containers with the policy's sidecars in their places, or why there is none.
+
+    `present` are those of others, in their order; `earlier` names the ones of policies
+    that come before this one.
+    """
+    result = list(present)
+    try:
+        sequence = _sequence(wish)
+    except CycleError as error:
+        circle = " before ".join(map(str, error.args[1]))
+        return Finding(Reason.ORDER_IMPOSSIBLE, f"order goes in a circle: {circle}")
+    for sidecar in sequence:
+        index = _index(sidecar["name"], names(result), wish, earlier)
+        if index is None:
+            return Finding(
+                Reason.ORDER_IMPOSSIBLE,
+                f"no place for sidecar {sidecar['name']!r} among {', '.join(names(result))} "
+                "satisfies the policy's order",
+            )
+        result.insert(index, dict(sidecar))
+    return result
+
+
+def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
+    """The policy's sidecars, each after those of its own that must come earlier."""
+    own = {str(sidecar["name"]): sidecar for sidecar in wish.sidecars}
+    graph: dict[str, set[str]] = {name: set() for name in own}
+    for first, then in wish.order:
+        if first in own and then in own:
+            graph[then].add(first)
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    sequence: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=list(own).index)
+        sequence.extend(ready)
+        sorter.done(*ready)
+    return [own[name] for name in sequence]
+
+
+def _index(
+    name: str, present: Sequence[str], wish: Desired, earlier: Collection[str]
+) -> int | None:
+    """Where to insert a sidecar: as its placement says, as far as its order allows."""
+    where = {each: index for index, each in enumerate(present)}
+    lowest = max((where[a] + 1 for a, b in wish.order if b == name and a in where), default=0)
+    highest = min(
+        (where[b] for a, b in wish.order if a == name and b in where), default=len(present)
+    )
+    if lowest > highest:
+        return None
+    if wish.placement is Placement.LAST:
+        return highest
+    return min(max(lowest, _after_leading(present, {*earlier, *names(wish.sidecars)})), highest)
+
+
+def _after_leading(present: Sequence[str], ours: Collection[str]) -> int:
+    """Index behind the leading sidecars of this and of earlier policies."""
+    return next((at for at, each in enumerate(present) if each not in ours), len(present))

@@ -1,0 +1,108 @@
+"""Every kind of workload with a template that can change, and every kind of part, and back."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import JSON, Namespace, deployment, policy
+from tests.support.waiting import eventually
+
+FULL: JSON = {
+    "sidecars": [
+        {"name": "shipper", "image": "lab.local/busybox:1", "ports": [{"containerPort": 24}]}
+    ],
+    "placement": "Last",
+    "order": [{"sidecar": "shipper", "after": ["vault"], "before": ["migrate"]}],
+    "volumes": [{"name": "logs", "emptyDir": {"sizeLimit": "1024Mi"}}],
+    "imagePullSecrets": [{"name": "regcred"}],
+    "appContainers": {
+        "volumeMounts": [{"name": "logs", "mountPath": "/var/log/app"}],
+        "env": [
+            {"name": "LOG_DIR", "value": "/var/log/app"},
+            {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        ],
+    },
+    "minTerminationGracePeriodSeconds": 45,
+}
+
+POD: JSON = {
+    "initContainers": [
+        {"name": "vault", "image": "lab.local/busybox:1"},
+        {"name": "migrate", "image": "lab.local/busybox:1"},
+    ],
+}
+
+
+def stateful_set() -> JSON:
+    made = deployment("db", pod=POD)
+    return {**made, "kind": "StatefulSet", "spec": {**made["spec"], "serviceName": "db"}}
+
+
+def cron_job() -> JSON:
+    template = deployment("nightly", pod={**POD, "restartPolicy": "Never"})["spec"]["template"]
+    job = {"spec": {"template": template}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": job},
+    }
+
+
+def template_of(shop: Namespace, kind: str, name: str) -> JSON:
+    spec: Any = shop.get(kind, name)["spec"]
+    template: JSON = (spec["jobTemplate"]["spec"] if kind == "cronjob" else spec)["template"]
+    return template
+
+
+WORKLOADS = (("deployment", "web"), ("statefulset", "db"), ("cronjob", "nightly"))
+
+
+@pytest.mark.usefixtures("controller")
+def test_every_part_reaches_every_kind_and_comes_back_out(shop: Namespace) -> None:
+    shop.apply(deployment("web", pod=POD), stateful_set(), cron_job())
+    before = {each: template_of(shop, *each) for each in WORKLOADS}
+    shop.apply(policy(**FULL))
+    shop.wait_status("log-shipper", matched=3, current=3)
+    for each in WORKLOADS:
+        spec = template_of(shop, *each)["spec"]
+        assert [one["name"] for one in spec["initContainers"]] == ["vault", "shipper", "migrate"]
+        assert [one["name"] for one in spec["volumes"]] == ["logs"]
+        assert [one["name"] for one in spec["containers"][0]["env"]] == ["LOG_DIR", "NODE"]
+        assert spec["containers"][0]["volumeMounts"][0]["mountPath"] == "/var/log/app"
+        assert spec["terminationGracePeriodSeconds"] == 45
+        assert shop.get(*each)["metadata"]["generation"] == 2
+    # Narrowed, so that nothing is selected: taken back at once, without waiting for a proof.
+    shop.patch("scpol", "log-shipper", {"spec": {"selector": {"matchLabels": {"app": "none"}}}})
+    eventually(
+        lambda: {each: template_of(shop, *each) for each in WORKLOADS},
+        until=lambda now: now == before,
+    )
+    shop.wait_status("log-shipper", matched=0)
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_target_may_name_one_workload_of_one_kind(shop: Namespace) -> None:
+    shop.apply(deployment("web"), deployment("db"), stateful_set())
+    shop.apply(policy(targets=[{"kind": "StatefulSet", "name": "db"}]))
+    shop.wait_status("log-shipper", matched=1, current=1)
+    assert shop.sidecars("db") == []
+    assert "initContainers" in template_of(shop, "statefulset", "db")["spec"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_volume_of_a_claim_template_is_never_covered(shop: Namespace) -> None:
+    claims = [
+        {
+            "metadata": {"name": "logs"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        }
+    ]
+    made = stateful_set()
+    made["spec"]["volumeClaimTemplates"] = claims
+    shop.apply(made, policy(volumes=[{"name": "logs", "emptyDir": {}}]))
+    status = shop.wait_status("log-shipper", conflicted=1)
+    assert "volumeClaimTemplates" in status["problems"][0]["message"]
