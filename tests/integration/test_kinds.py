@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import JSON, Namespace, deployment, policy
+from tests.support.cluster import JSON, Namespace, cron_job, deployment, policy, stateful_set
 from tests.support.waiting import eventually
 
 FULL: JSON = {
@@ -33,22 +33,6 @@ POD: JSON = {
 }
 
 
-def stateful_set() -> JSON:
-    made = deployment("db", pod=POD)
-    return {**made, "kind": "StatefulSet", "spec": {**made["spec"], "serviceName": "db"}}
-
-
-def cron_job() -> JSON:
-    template = deployment("nightly", pod={**POD, "restartPolicy": "Never"})["spec"]["template"]
-    job = {"spec": {"template": template}}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "nightly"},
-        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": job},
-    }
-
-
 def template_of(shop: Namespace, kind: str, name: str) -> JSON:
     spec: Any = shop.get(kind, name)["spec"]
     template: JSON = (spec["jobTemplate"]["spec"] if kind == "cronjob" else spec)["template"]
@@ -60,7 +44,9 @@ WORKLOADS = (("deployment", "web"), ("statefulset", "db"), ("cronjob", "nightly"
 
 @pytest.mark.usefixtures("controller")
 def test_every_part_reaches_every_kind_and_comes_back_out(shop: Namespace) -> None:
-    shop.apply(deployment("web", pod=POD), stateful_set(), cron_job())
+    shop.apply(
+        deployment("web", pod=POD), stateful_set("db", pod=POD), cron_job("nightly", pod=POD)
+    )
     before = {each: template_of(shop, *each) for each in WORKLOADS}
     shop.apply(policy(**FULL))
     shop.wait_status("log-shipper", matched=3, current=3)
@@ -83,7 +69,7 @@ def test_every_part_reaches_every_kind_and_comes_back_out(shop: Namespace) -> No
 
 @pytest.mark.usefixtures("controller")
 def test_a_target_may_name_one_workload_of_one_kind(shop: Namespace) -> None:
-    shop.apply(deployment("web"), deployment("db"), stateful_set())
+    shop.apply(deployment("web"), deployment("db"), stateful_set("db", pod=POD))
     shop.apply(policy(targets=[{"kind": "StatefulSet", "name": "db"}]))
     shop.wait_status("log-shipper", matched=1, current=1)
     assert shop.sidecars("db") == []
@@ -101,7 +87,7 @@ def test_a_volume_of_a_claim_template_is_never_covered(shop: Namespace) -> None:
             },
         }
     ]
-    made = stateful_set()
+    made = stateful_set("db", pod=POD)
     made["spec"]["volumeClaimTemplates"] = claims
     shop.apply(made, policy(volumes=[{"name": "logs", "emptyDir": {}}]))
     status = shop.wait_status("log-shipper", conflicted=1)

@@ -123,6 +123,24 @@ def deployment(name: str = "web", *, replicas: int = 0, **fields: Any) -> JSON:
     }
 
 
+def stateful_set(name: str = "db", **fields: Any) -> JSON:
+    made = deployment(name, **fields)
+    return {**made, "kind": "StatefulSet", "spec": {**made["spec"], "serviceName": name}}
+
+
+def cron_job(name: str = "nightly", **fields: Any) -> JSON:
+    """A CronJob that starts nothing."""
+    pod = {**fields.pop("pod", {}), "restartPolicy": "Never"}
+    template = deployment(name, pod=pod, **fields)["spec"]["template"]
+    job = {"spec": {"template": template}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name},
+        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": job},
+    }
+
+
 def policy(name: str = "log-shipper", **spec: Any) -> JSON:
     return {
         "apiVersion": "sidecarpolicy.dev/v1alpha1",

@@ -1,10 +1,17 @@
 """The command line. Imports of each command's machinery wait until it runs, so --help is quick."""
 
 import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from sidecarpolicy.core.selection import Exclusions
+
+if TYPE_CHECKING:
+    from sidecarpolicy.cli.manifests import Manifest
+    from sidecarpolicy.cli.render import Rendered
 
 
 def _share(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -87,3 +94,95 @@ def controller(
         run(options)
     except NoClusterError as error:
         raise click.ClickException(str(error)) from error
+
+
+_FILES = click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    default=("-",),
+    metavar="PATH",
+    help="File or directory of manifests; - (the default) is standard input.",
+)
+_OUTPUT = click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml")
+_DIFF = click.option("--diff", is_flag=True, help="Show what changes instead of the result.")
+
+
+@main.command("render")
+@click.option(
+    "-p",
+    "--policy",
+    "policies",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="File or directory with SidecarPolicies.",
+)
+@_FILES
+@_OUTPUT
+@_DIFF
+def render_command(
+    *, policies: tuple[str, ...], filenames: tuple[str, ...], output: str, diff: bool
+) -> None:
+    """Show what policies would make of manifests. No cluster is needed.
+
+    \b
+    Exit code: 0; 1 if there is something to say (on standard error); 2 for unusable input.
+
+    Examples:
+      sidecarpolicy render -p policy.yaml -f deployment.yaml
+      kubectl kustomize . | sidecarpolicy render -p policies/ --diff
+    """
+    from sidecarpolicy.cli.manifests import read_manifests
+    from sidecarpolicy.cli.render import render
+
+    _show(
+        lambda: (
+            manifests := read_manifests(filenames),
+            render(read_manifests(policies), manifests),
+        ),
+        output=output,
+        diff=diff,
+    )
+
+
+@main.command("strip")
+@_FILES
+@_OUTPUT
+@_DIFF
+def strip_command(*, filenames: tuple[str, ...], output: str, diff: bool) -> None:
+    """Take out of manifests all that policies added: the reverse of render.
+
+    \b
+    Example:
+      kubectl get deploy web -o yaml | sidecarpolicy strip
+    """
+    from sidecarpolicy.cli.manifests import read_manifests
+    from sidecarpolicy.cli.render import strip
+
+    _show(
+        lambda: (manifests := read_manifests(filenames), strip(manifests)),
+        output=output,
+        diff=diff,
+    )
+
+
+def _show(
+    work: "Callable[[], tuple[list[Manifest], Rendered]]", *, output: str, diff: bool
+) -> None:
+    """Prints the result, warnings apart, and ends with the exit code that says how it went."""
+    from sidecarpolicy.cli.manifests import UnusableInputError, as_diff, as_json, as_yaml
+
+    try:
+        manifests, rendered = work()
+    except UnusableInputError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    if diff:
+        click.echo(as_diff(zip(manifests, rendered.objects, strict=True)), nl=False)
+    else:
+        click.echo((as_json if output == "json" else as_yaml)(rendered.objects), nl=False)
+    for warning in rendered.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    sys.exit(1 if rendered.warnings else 0)

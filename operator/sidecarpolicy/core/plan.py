@@ -72,11 +72,19 @@ def plan(snapshot: Snapshot) -> Plan:
 
 
 def _paced(changes: Sequence[TemplateChange], snapshot: Snapshot) -> tuple[TemplateChange, ...]:
-    """All changes, but reverts only as many as may roll at one time."""
-    reverts = sorted((each for each in changes if each.reverts), key=lambda each: each.ref)
-    rolling = sum(not each.rollout.settled for each in snapshot.workloads)
-    slots = share(snapshot.revert_share, len(reverts) + rolling) - rolling
-    return (*(each for each in changes if not each.reverts), *reverts[: max(slots, 0)])
+    """All changes, but reverts only as many as may roll at one time.
+
+    A workload that is rolling as it is goes first and takes no place of its own: its
+    rollout may be stuck on the very sidecar that is to be taken out.
+    """
+    reverts = [each for each in changes if each.reverts]
+    unsettled = {each.ref for each in snapshot.workloads if not each.rollout.settled}
+    rolling = len(unsettled - {each.ref for each in reverts})
+    urgent = [each for each in reverts if each.ref in unsettled]
+    quiet = sorted((each for each in reverts if each.ref not in unsettled), key=lambda c: c.ref)
+    slots = share(snapshot.revert_share, len(reverts) + rolling) - rolling - len(urgent)
+    others = [each for each in changes if not each.reverts]
+    return (*others, *urgent, *quiet[: max(slots, 0)])
 
 
 def share(text: str, total: int) -> int:
@@ -156,6 +164,7 @@ def _change(case: _Case, injection: Injection) -> TemplateChange | None:
         ref=workload.ref,
         patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
         policies=injection.changed,
+        template=injection.template,
         reverts=gone == injection.changed,
         leftovers=tuple(found for key in gone for found in injection.leftovers.get(key, ())),
     )

@@ -1,8 +1,9 @@
 """Standings: where each workload is under a policy, before and after changes were tried."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import Ref
@@ -37,7 +38,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class TemplateChange:
-    """One guarded JSON patch of a workload.
+    """One guarded JSON patch of a workload, and the template that it leads to.
 
     `policies` are the keys whose parts it changes; `reverts` says that it takes back what
     deleted policies left; `leftovers` is what has to stay of that.
@@ -46,6 +47,7 @@ class TemplateChange:
     ref: Ref
     patch: Patch
     policies: frozenset[str]
+    template: Mapping[str, Any] = field(default_factory=dict, compare=False)
     reverts: bool = False
     leftovers: tuple[Finding, ...] = ()
 

@@ -259,9 +259,17 @@ def test_a_selector_on_our_own_label_does_not_undo_its_own_effect(operator: str)
         assert again.changes == ()
 
 
-def reverting(*finished: bool, share: str = "10%") -> int:
-    """How many of many injected workloads are reverted at once; by who has finished rolling."""
+def reverting(*finished: bool, share: str = "10%", bystanders: int = 0) -> int:
+    """How many of many injected workloads are reverted at once; by who has finished rolling.
+
+    `bystanders` are workloads without a record that are rolling.
+    """
     held = injected()
+    plain = workload(status={"updatedReplicas": 1})
+    rolling = tuple(
+        replace(plain, ref=replace(plain.ref, name=f"other-{number}"))
+        for number in range(bystanders)
+    )
     workloads = tuple(
         replace(
             held,
@@ -271,7 +279,8 @@ def reverting(*finished: bool, share: str = "10%") -> int:
         for number, done in enumerate(finished)
     )
     gone = frozenset({KEY})
-    return len(plan(snapshot(workloads=workloads, gone=gone, revert_share=share)).changes)
+    found = plan(snapshot(workloads=workloads + rolling, gone=gone, revert_share=share))
+    return len(found.changes)
 
 
 def test_what_a_deleted_policy_left_is_taken_back_a_few_workloads_at_a_time() -> None:
@@ -281,8 +290,13 @@ def test_what_a_deleted_policy_left_is_taken_back_a_few_workloads_at_a_time() ->
 
 
 def test_workloads_that_roll_already_take_up_the_places_of_reverts() -> None:
-    assert reverting(*[True] * 38, False, False) == 2
-    assert reverting(*[True] * 30, *[False] * 10) == 0
+    assert reverting(*[True] * 38, bystanders=2) == 2
+    assert reverting(*[True] * 30, bystanders=10) == 0
+
+
+def test_a_workload_whose_rollout_is_stuck_is_reverted_at_once() -> None:
+    assert reverting(*[True] * 30, *[False] * 10) == 10
+    assert reverting(False, bystanders=10) == 1
 
 
 def test_a_share_is_never_less_than_one() -> None:
