@@ -24,9 +24,6 @@ class Reason(StrEnum):
     WORKLOADS_CONFLICTED = "WorkloadsConflicted"
 
     # One workload under a policy.
-    CURRENT = "Current"
-    UPDATING = "Updating"
-    PENDING = "Pending"
     PAUSED = "Paused"
     OPTED_OUT = "OptedOut"
     NAME_CONFLICT = "NameConflict"

@@ -14,9 +14,6 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.finding import Finding
 
-Pairs = Collection[tuple[str, str]]
-"""(earlier, later) by name."""
-
 
 def arranged(
     wish: Desired, present: Sequence[dict[str, Any]], *, earlier: Collection[str]
