@@ -136,7 +136,7 @@ class _Surgery:
             if obstacles:
                 self._obstacles[wish.key] = obstacles
             else:
-                self._apply(wish)
+                self._apply(wish, yielding)
 
     def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
         """Takes a policy's parts out, volumes last, when nothing of it mounts them any more."""
@@ -259,15 +259,30 @@ class _Surgery:
     def _holder(self, part: str) -> str | None:
         return next((key for key, each in self._policies.items() if part in each.parts), None)
 
-    def _apply(self, wish: Desired) -> None:
+    def _apply(self, wish: Desired, yielding: frozenset[str]) -> None:
         wished = tuple(wished_parts(wish, self._draft))
-        for part in wished:
-            holder = self._holder(part.key)
-            if holder not in (None, wish.key) and not NOUNS[part.place.noun].shared:
-                self.remove(str(holder))
+        for rival in self._rivals(wish, wished, yielding):
+            self.remove(rival)
         self.remove(wish.key, wanted_again=frozenset(part.key for part in wished))
         self._changed.add(wish.key)
         self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish, wished)))
+
+    def _rivals(
+        self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]
+    ) -> frozenset[str]:
+        """Later policies that hold what this one wants; each loses all that it added."""
+        holders = {
+            self._holder(part.key)
+            for part in wished
+            if not (NOUNS[part.place.noun].shared and part.satisfied(self._draft))
+        }
+        ports = {port for sidecar in wish.sidecars for port in _ports(sidecar)}
+        for key in yielding:
+            own = {place(part).name for part in self._parts_of(key)}
+            used = (each for each in self._foreign_containers() if each.get("name") in own)
+            if any(port in ports for container in used for port in _ports(container)):
+                holders.add(key)
+        return frozenset(key for key in yielding if key in holders)
 
     def _add(self, wish: Desired, wished: Sequence[Part]) -> Iterator[tuple[str, str]]:
         arrangement = arranged(

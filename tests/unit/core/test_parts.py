@@ -227,6 +227,42 @@ def test_an_earlier_policy_takes_a_name_from_a_later_one_which_then_loses_all_it
     assert reasons(result) == {later.key: [Reason.NAME_CONFLICT]}
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param(
+            {"appContainers": {"env": [{"name": "A", "value": "1"}]}},
+            {"appContainers": {"env": [{"name": "A", "value": "2"}]}},
+            id="a variable",
+        ),
+        pytest.param(
+            {"appContainers": {"volumeMounts": [{"name": "x", "mountPath": "/m"}]}},
+            {"appContainers": {"volumeMounts": [{"name": "y", "mountPath": "/m"}]}},
+            id="a mount path",
+        ),
+        pytest.param(
+            {"sidecars": [sidecar("s", ports=[{"containerPort": 1}])]},
+            {"sidecars": [sidecar("t", ports=[{"containerPort": 1}])]},
+            id="a port",
+        ),
+        pytest.param(
+            {"volumes": [{"name": "v", "emptyDir": {}}]},
+            {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+            id="a volume",
+        ),
+    ],
+)
+def test_whoever_came_first_the_earlier_policy_gets(first: JSON, then: JSON) -> None:
+    earlier = wish("a", **{"sidecars": [sidecar("s")], **first})
+    later = wish("b", **{"sidecars": [sidecar("t")], **then})
+    fresh = apply(template(), earlier, later)
+    assert list(fresh.obstacles) == [later.key]
+    overtaken = apply(apply(template(), later).template, earlier, later)
+    assert overtaken.template == fresh.template
+    assert list(overtaken.obstacles) == [later.key]
+    assert apply(overtaken.template, earlier, later).template is overtaken.template
+
+
 def test_a_later_policy_that_is_held_keeps_the_name() -> None:
     later = wish("b", sidecars=[sidecar("s")])
     before = apply(template(), later).template
