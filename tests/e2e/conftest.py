@@ -8,6 +8,7 @@ import pytest
 
 from lab import Lab, Node
 from tests.support.cluster import ROOT, Namespace
+from tests.support.labs import lab_for
 from tests.support.waiting import eventually
 
 IMAGE = "lab.local/sidecarpolicy:test"
@@ -18,7 +19,7 @@ NODES = (Node("new", "1.36.3"), Node("old", "1.28.15"), Node("oldest", "1.26.15"
 @pytest.fixture(scope="session")
 def kubelets() -> Iterator[Lab]:
     """Kubelets 1.36.3, 1.28.15 and 1.26.15 under one control plane."""
-    lab = Lab("e2e")
+    lab = lab_for("e2e")
     lab.down()
     lab.up()
     for node in NODES:

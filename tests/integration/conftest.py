@@ -9,12 +9,13 @@ import pytest
 from lab import Lab
 from tests.support.cluster import CRD, Namespace
 from tests.support.controller import Controller
+from tests.support.labs import lab_for
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Lab]:
     """A control plane without nodes."""
-    lab = Lab("integration")
+    lab = lab_for("integration")
     lab.down()
     lab.up()
     yield lab

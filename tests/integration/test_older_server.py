@@ -7,12 +7,13 @@ import pytest
 
 from lab import Lab
 from tests.support.cluster import CRD, Namespace, policy
+from tests.support.labs import lab_for
 
 
 @pytest.fixture
 def older() -> Iterator[Lab]:
     """An API server 1.31 whose gate for native sidecars is off."""
-    lab = Lab("older")
+    lab = lab_for("older")
     lab.down()
     lab.up(version="1.31.0", api_server_flags=("--feature-gates=SidecarContainers=false",))
     yield lab

@@ -17,6 +17,7 @@ import pytest
 from lab import Lab, LabError, Node, build, cgroups, namespace, node_config, process, state, targets
 from lab.layout import Layout
 from lab.toolchain import parse_version
+from tests.support.labs import lab_for
 
 POD = """
 apiVersion: v1
@@ -199,7 +200,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1() -> None:
 
 @pytest.fixture
 def selftest() -> Iterator[Lab]:
-    lab = Lab("selftest")
+    lab = lab_for("selftest")
     lab.down()
     yield lab
     lab.down()

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Coroutine
+import threading
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import kopf
 import uvloop
 
 from sidecarpolicy.cluster.api import Api
-from sidecarpolicy.cluster.connection import Connection, connect
+from sidecarpolicy.cluster.connection import Connection, NoClusterError, connect
 from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import WORKLOADS
 from sidecarpolicy.controller.census import Census
@@ -26,6 +28,9 @@ from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.core.selection import Exclusions
 
 log = logging.getLogger(__name__)
+
+_LAST_SECONDS = 3.0
+"""How long what was cancelled may take to end."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,24 @@ class Options:
 def run(options: Options) -> None:
     """Runs the controller; returns after a signal, raises if a part of it fails."""
     configure_logging(as_json=options.json_logs, debug=options.debug)
-    uvloop.run(_main(options))
+    uvloop.run(_main_and_leave(options))
+
+
+async def _main_and_leave(options: Options) -> None:
+    """Runs it, and sees to it that the process then ends: tasks of Kopf may not let go."""
+    code = 1
+    try:
+        await _main(options)
+        code = 0
+    except NoClusterError:
+        raise
+    except Exception as error:
+        log.error("The controller ends, because a part of it failed: %r", error)
+        raise
+    finally:
+        leaving = threading.Timer(_LAST_SECONDS, os._exit, (code,))
+        leaving.daemon = True
+        leaving.start()
 
 
 async def _main(options: Options) -> None:
@@ -95,11 +117,15 @@ class Controller:
     async def _watch(self) -> None:
         await self._census.take()
         self._counted.set()
-        await kopf.operator(
-            registry=registry(self._connection, self._inventory),
-            settings=settings(),
-            clusterwide=True,
-            standalone=True,
+        # Not kopf.operator(): when a watch of its dies, that one waits for its own orderly end,
+        # which may never come, and the process would go on blind.
+        await _first_to_end(
+            *await kopf.spawn_tasks(
+                registry=registry(self._connection, self._inventory),
+                settings=settings(),
+                clusterwide=True,
+                standalone=True,
+            )
         )
 
     async def _reconcile(self) -> None:
@@ -121,13 +147,14 @@ async def _signal() -> None:
     await told.wait()
 
 
-async def _first_to_end(*parts: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.create_task(part) for part in parts]
+async def _first_to_end(*parts: Awaitable[Any]) -> None:
+    """Runs all until the first ends, which ends the others; raises what that one raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
     for task in done:
         task.result()
