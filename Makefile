@@ -46,7 +46,10 @@ format: $(STAMP) ## Format the code
 
 .PHONY: crds
 crds: $(STAMP) ## Generate crds/ from the models
-	$(BIN)/python -m sidecarpolicy.api.schema > crds/.new && mv crds/.new crds/sidecarpolicies.sidecarpolicy.dev.yaml
+	@for crd in sidecarpolicies clustersidecarpolicies; do \
+	  $(BIN)/python -m sidecarpolicy.api.schema $$crd.sidecarpolicy.dev > crds/.new \
+	    && mv crds/.new crds/$$crd.sidecarpolicy.dev.yaml || exit 1; \
+	done
 
 .PHONY: lock
 lock: $(STAMP) ## Lock the dependencies anew, with hashes

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab
-from tests.support.cluster import CRD, Namespace
+from tests.support.cluster import CRDS, Namespace
 from tests.support.controller import Controller
 from tests.support.labs import lab_for
 
@@ -24,9 +24,9 @@ def cluster() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def installed(cluster: Lab) -> Lab:
-    """The control plane with our CRD."""
-    cluster.kubectl("apply", "-f", str(CRD))
-    cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=30s")
+    """The control plane with our CRDS."""
+    cluster.kubectl("apply", "-f", str(CRDS))
+    cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
     return cluster
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lab import Lab
-from tests.support.cluster import CRD, Namespace, conditions, deployment, policy
+from tests.support.cluster import CRDS, Namespace, conditions, deployment, policy
 from tests.support.controller import Controller
 from tests.support.waiting import eventually, stays
 
@@ -166,7 +166,7 @@ def test_a_missing_crd_is_waited_for_and_deleting_it_leaves_nothing_stuck(
     assert not controller.ready()
     assert controller.stop() == 0  # promptly, also while it waits
     controller.start(wait=False)
-    capable.kubectl("apply", "-f", str(CRD))
+    capable.kubectl("apply", "-f", str(CRDS))
     eventually(controller.ready)
     shop.apply(policy())
     shop.wait_status("log-shipper", current=1)

@@ -1,8 +1,7 @@
-"""The CRD as a real API server takes it: what it refuses, in which words, and what it fills in."""
+"""The CRDs as a real API server takes them: what it refuses, in which words, what it fills in."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 from uuid import uuid4
@@ -11,11 +10,14 @@ import pytest
 import yaml
 
 from lab import Lab, LabError
+from tests.support.cluster import CRDS
 
 Json = dict[str, Any]
 
-CRD_FILE = Path(__file__).resolve().parents[2] / "crds" / "sidecarpolicies.sidecarpolicy.dev.yaml"
-CRD_NAME = "crd/sidecarpolicies.sidecarpolicy.dev"
+CRD_NAMES = (
+    "crd/sidecarpolicies.sidecarpolicy.dev",
+    "crd/clustersidecarpolicies.sidecarpolicy.dev",
+)
 NAMESPACE = f"crd-test-{uuid4().hex[:8]}"
 SHIPPER: Json = {"name": "shipper", "image": "fluent-bit:3.2"}
 DEFAULTS: Json = {
@@ -29,9 +31,9 @@ DEFAULTS: Json = {
 
 @pytest.fixture(scope="module")
 def applied(cluster: Lab) -> CompletedProcess[str]:
-    """The CRD, applied as a user does it and served; the answer of `kubectl apply`."""
-    answer = cluster.run(["kubectl", "apply", "-f", str(CRD_FILE)], check=True)
-    cluster.kubectl("wait", "--for=condition=Established", CRD_NAME, "--timeout=30s")
+    """The CRDs, applied as a user does it and served; the answer of `kubectl apply`."""
+    answer = cluster.run(["kubectl", "apply", "-f", str(CRDS)], check=True)
+    cluster.kubectl("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
     return answer
 
 
@@ -54,6 +56,12 @@ def policy(name: str, **spec: Any) -> str:
             "spec": {field: value for field, value in fields.items() if value is not None},
         }
     )
+
+
+def cluster_policy(name: str, **spec: Any) -> str:
+    """The same for all namespaces."""
+    made = json.loads(policy(name, **{"namespaceSelector": {}, **spec}))
+    return json.dumps(made | {"kind": "ClusterSidecarPolicy", "metadata": {"name": name}})
 
 
 def created(cluster: Lab, text: str) -> Json:
@@ -87,12 +95,13 @@ def ready(status: str) -> Json:
     }
 
 
-def test_the_crd_is_applied_without_warnings(applied: CompletedProcess[str]) -> None:
+def test_the_crds_are_applied_without_warnings(applied: CompletedProcess[str]) -> None:
     assert applied.stderr == ""
 
 
-def test_the_crd_is_established_and_its_schema_structural(served: Lab) -> None:
-    conditions = json.loads(served.kubectl("get", CRD_NAME, "-o", "json"))["status"]["conditions"]
+@pytest.mark.parametrize("name", CRD_NAMES)
+def test_a_crd_is_established_and_its_schema_structural(served: Lab, name: str) -> None:
+    conditions = json.loads(served.kubectl("get", name, "-o", "json"))["status"]["conditions"]
 
     assert {condition["type"]: condition["status"] for condition in conditions} == {
         "NamesAccepted": "True",
@@ -227,6 +236,33 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
 @pytest.mark.parametrize(("spec", "message"), BAD_POLICIES.values(), ids=BAD_POLICIES)
 def test_the_api_server_refuses(served: Lab, spec: Json, message: str) -> None:
     assert message in refusal(served, policy("bad", **spec))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"namespaceSelector": None}, "spec.namespaceSelector: Required value"),
+        (
+            {"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}},
+            "operator In on label team needs values",
+        ),
+        ({"sidecars": [{"name": "agent"}]}, "sidecar agent needs an image"),
+    ],
+    ids=["no namespace selector", "a bad namespace selector", "what it refuses of the other kind"],
+)
+def test_of_a_cluster_policy_the_api_server_refuses(served: Lab, spec: Json, message: str) -> None:
+    assert message in refusal(served, cluster_policy("bad", **spec))
+
+
+def test_a_cluster_policy_has_the_same_defaults_and_lives_in_no_namespace(served: Lab) -> None:
+    answer = created(served, cluster_policy("minimal", selector={}))
+    try:
+        wanted = {"selector": {}, "namespaceSelector": {}, "sidecars": [SHIPPER]} | DEFAULTS
+        assert (answer["spec"], answer["status"]) == (wanted, {"observedGeneration": -1})
+        assert "namespace" not in answer["metadata"]
+        assert served.kubectl("get", "cscpol", "minimal", "--no-headers").split()[0] == "minimal"
+    finally:
+        served.kubectl("delete", "cscpol", "minimal")
 
 
 def test_all_broken_rules_are_reported_at_once(served: Lab) -> None:

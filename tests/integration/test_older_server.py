@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab import Lab
-from tests.support.cluster import CRD, Namespace, policy
+from tests.support.cluster import CRDS, Namespace, policy
 from tests.support.labs import lab_for
 
 
@@ -21,9 +21,9 @@ def older() -> Iterator[Lab]:
 
 
 def test_an_api_server_1_31_takes_the_crd_and_fills_in_the_defaults(older: Lab) -> None:
-    applied = older.run(["kubectl", "apply", "-f", str(CRD)])
+    applied = older.run(["kubectl", "apply", "-f", str(CRDS)])
     assert applied.stderr == ""
-    older.kubectl("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=30s")
+    older.kubectl("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
     default = Namespace(older, "default")
     default.apply(policy())
     stored = default.get("scpol", "log-shipper")

@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 JSON = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
-CRD = ROOT / "crds" / "sidecarpolicies.sidecarpolicy.dev.yaml"
+CRDS = ROOT / "crds"
 OPERATOR = "sidecarpolicy-operator"
 
 
@@ -139,6 +139,12 @@ def cron_job(name: str = "nightly", **fields: Any) -> JSON:
         "metadata": {"name": name},
         "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": job},
     }
+
+
+def cluster_policy(name: str = "log-shipper", **spec: Any) -> JSON:
+    """Of every namespace, unless the spec says otherwise."""
+    made = policy(name, **{"namespaceSelector": {}, **spec})
+    return {**made, "kind": "ClusterSidecarPolicy"}
 
 
 def policy(name: str = "log-shipper", **spec: Any) -> JSON:

@@ -189,6 +189,15 @@ class SidecarPolicySpec(Model):
     )
 
 
+class ClusterSidecarPolicySpec(SidecarPolicySpec):
+    """The same for many namespaces."""
+
+    namespace_selector: LabelSelector = Field(
+        description="Selects namespaces by their labels. Required; {} selects every namespace but "
+        "the system's own."
+    )
+
+
 class Condition(Model):
     """A metav1.Condition."""
 

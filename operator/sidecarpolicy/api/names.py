@@ -11,6 +11,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 PLURAL: Final = "sidecarpolicies"
 KIND: Final = "SidecarPolicy"
+CLUSTER_PLURAL: Final = "clustersidecarpolicies"
+CLUSTER_KIND: Final = "ClusterSidecarPolicy"
 CATEGORY: Final = "sidecars"
 """Not `sidecarpolicy`: kubectl cannot tell a category from a kind of the same name."""
 
@@ -32,6 +34,9 @@ CAPABILITY_LABEL: Final = f"{GROUP}/native-sidecars"
 
 EVIDENCE_ANNOTATION: Final = f"{GROUP}/evidence"
 """On a Node: one sentence that says why the label has its value."""
+
+SYSTEM_NAMESPACE: Final = "sidecarpolicy-system"
+"""Where the operator runs, unless it is told otherwise; nothing is ever selected there."""
 
 SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 """Never selected, whatever a policy says."""

@@ -1,22 +1,76 @@
-"""The CustomResourceDefinition, generated from the models, so that the two cannot disagree.
+"""The CustomResourceDefinitions, generated from the models, so that they cannot disagree.
 
 Decides what the API server refuses, also while the operator is down: pydantic gives
 types, bounds, defaults and descriptions; the tables here add what only Kubernetes
 knows (list types, CEL rules, columns). Reads and writes no file: `make crds` stores
-what this module prints, and a golden test holds the stored file to it.
+what this module prints, and a golden test holds the stored files to it.
 """
 
 import sys
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema, to_jsonable_python
 
-from sidecarpolicy.api.models import Model, SidecarPolicySpec, SidecarPolicyStatus
-from sidecarpolicy.api.names import CATEGORY, GROUP, KIND, PLURAL, VERSION
+from sidecarpolicy.api.models import (
+    ClusterSidecarPolicySpec,
+    Model,
+    SidecarPolicySpec,
+    SidecarPolicyStatus,
+)
+from sidecarpolicy.api.names import (
+    CATEGORY,
+    CLUSTER_KIND,
+    CLUSTER_PLURAL,
+    GROUP,
+    KIND,
+    PLURAL,
+    VERSION,
+)
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells our two kinds apart; all else they share."""
+
+    name: str
+    plural: str
+    short: str
+    scope: str
+    spec: type[SidecarPolicySpec]
+    description: str
+
+    @property
+    def crd_name(self) -> str:
+        """Name of the CustomResourceDefinition, and of its file in crds/."""
+        return f"{self.plural}.{GROUP}"
+
+
+_TELLS: Final = "and tells what became of them."
+KINDS: Final = (
+    Kind(
+        name=KIND,
+        plural=PLURAL,
+        short="scpol",
+        scope="Namespaced",
+        spec=SidecarPolicySpec,
+        description="Adds native sidecar containers to the workloads of its own namespace that it "
+        f"selects, {_TELLS}",
+    ),
+    Kind(
+        name=CLUSTER_KIND,
+        plural=CLUSTER_PLURAL,
+        short="cscpol",
+        scope="Cluster",
+        spec=ClusterSidecarPolicySpec,
+        description="Adds native sidecar containers to the workloads that it selects, in all "
+        f"namespaces that it selects, {_TELLS}",
+    ),
+)
 
 _ATOMIC: Final[Json] = {"x-kubernetes-list-type": "atomic"}
 _DNS_LABEL: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -197,16 +251,16 @@ def _structural(node: Json, definitions: Json) -> Json:
     return node
 
 
-def _properties() -> Json:
+def _properties(spec: type[SidecarPolicySpec]) -> Json:
     """The schemas of spec and status, overlays included."""
-    models: dict[str, type[Model]] = {"spec": SidecarPolicySpec, "status": SidecarPolicyStatus}
+    models: dict[str, type[Model]] = {"spec": spec, "status": SidecarPolicyStatus}
     references, generated = models_json_schema(
         [(model, "validation") for model in models.values()], schema_generator=_Generator
     )
     definitions = generated["$defs"]
     for path, overlay in _OVERLAYS.items():
         model, _, field = path.partition(".")
-        node = definitions[model]
+        node = definitions[spec.__name__ if model == SidecarPolicySpec.__name__ else model]
         (node["properties"][field] if field else node).update(overlay)
     return {
         name: _structural(references[model, "validation"], definitions)
@@ -221,18 +275,17 @@ def _columns() -> list[Json]:
     return [{key: value for key, value in column.items() if value != 0} for column in columns]
 
 
-def _version() -> Json:
+def _version(kind: Kind) -> Json:
     """The one version that is served; `metadata` is the API server's own business."""
     root = {
         "type": "object",
-        "description": "Adds native sidecar containers to the workloads of its own namespace "
-        "that it selects, and tells what became of them.",
+        "description": kind.description,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            **_properties(),
+            **_properties(kind.spec),
         },
     }
     return {
@@ -245,21 +298,26 @@ def _version() -> Json:
     }
 
 
-def crd() -> Json:
-    """The CustomResourceDefinition of SidecarPolicy (apiextensions.k8s.io/v1)."""
+def crd(kind: Kind) -> Json:
+    """The CustomResourceDefinition of a kind (apiextensions.k8s.io/v1)."""
     names = {
-        "kind": KIND,
-        "listKind": f"{KIND}List",
-        "plural": PLURAL,
-        "singular": KIND.lower(),
-        "shortNames": ["scpol"],
+        "kind": kind.name,
+        "listKind": f"{kind.name}List",
+        "plural": kind.plural,
+        "singular": kind.name.lower(),
+        "shortNames": [kind.short],
         "categories": [CATEGORY],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [_version()]},
+        "metadata": {"name": kind.crd_name},
+        "spec": {
+            "group": GROUP,
+            "names": names,
+            "scope": kind.scope,
+            "versions": [_version(kind)],
+        },
     }
 
 
@@ -270,11 +328,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def crd_yaml() -> str:
+def crd_yaml(kind: Kind) -> str:
     """The text of the file in crds/; keys are sorted, so that pydantic's order is no matter."""
-    text = yaml.dump(crd(), Dumper=_Dumper, sort_keys=True, width=100)
+    text = yaml.dump(crd(kind), Dumper=_Dumper, sort_keys=True, width=100)
     return f"# Generated by `make crds`; do not edit.\n{text}"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(crd_yaml())
+    sys.stdout.writelines(crd_yaml(each) for each in KINDS if each.crd_name == sys.argv[1])

@@ -1,12 +1,15 @@
 """The command line. Imports of each command's machinery wait until it runs, so --help is quick."""
 
+import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from sidecarpolicy.api.names import SYSTEM_NAMESPACE
 from sidecarpolicy.core.selection import Exclusions
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ def main() -> None:
 @click.option(
     "--namespace",
     envvar="POD_NAMESPACE",
-    default="sidecarpolicy-system",
+    default=SYSTEM_NAMESPACE,
     show_default=True,
     help="The controller's own namespace, in which nothing is ever selected.",
 )
@@ -109,16 +112,19 @@ _OUTPUT = click.option("-o", "--output", type=click.Choice(["yaml", "json"]), de
 _DIFF = click.option("--diff", is_flag=True, help="Show what changes instead of the result.")
 
 
-@main.command("render")
-@click.option(
+_POLICIES = click.option(
     "-p",
     "--policy",
     "policies",
     multiple=True,
     required=True,
     metavar="PATH",
-    help="File or directory with SidecarPolicies.",
+    help="File or directory with SidecarPolicies and ClusterSidecarPolicies.",
 )
+
+
+@main.command("render")
+@_POLICIES
 @_FILES
 @_OUTPUT
 @_DIFF
@@ -168,17 +174,59 @@ def strip_command(*, filenames: tuple[str, ...], output: str, diff: bool) -> Non
     )
 
 
+@main.command("explain")
+@_POLICIES
+@_FILES
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+@click.argument("workload", default="", metavar="[KIND/NAME]")
+def explain_command(
+    *, policies: tuple[str, ...], filenames: tuple[str, ...], output: str, workload: str
+) -> None:
+    """Tell which policies select a workload, what each adds, in which order, and why not.
+
+    \b
+    Exit code: 0; 1 if something stands in a policy's way; 2 for unusable input.
+
+    \b
+    Examples:
+      sidecarpolicy explain deploy/web -p policies/ -f deployment.yaml
+      kubectl get deploy,sts,cj -o yaml | sidecarpolicy explain -p policies/ -o json
+    """
+    from sidecarpolicy.cli import explain
+    from sidecarpolicy.cli.manifests import as_yaml, read_manifests
+
+    with _unusable_input_ends():
+        explained = explain.explanations(
+            read_manifests(policies), read_manifests(filenames), wanted=workload
+        )
+    if output == "table":
+        explain.show(explained)
+    else:
+        data = explain.as_data(explained)
+        click.echo(json.dumps(data, indent=2) if output == "json" else as_yaml(data))
+    sys.exit(1 if explain.has_findings(explained) else 0)
+
+
+@contextmanager
+def _unusable_input_ends() -> Iterator[None]:
+    """Input that cannot be used ends the command with exit code 2, and a sentence why."""
+    from sidecarpolicy.cli.manifests import UnusableInputError
+
+    try:
+        yield
+    except UnusableInputError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
 def _show(
     work: "Callable[[], tuple[list[Manifest], Rendered]]", *, output: str, diff: bool
 ) -> None:
     """Prints the result, warnings apart, and ends with the exit code that says how it went."""
-    from sidecarpolicy.cli.manifests import UnusableInputError, as_diff, as_json, as_yaml
+    from sidecarpolicy.cli.manifests import as_diff, as_json, as_yaml
 
-    try:
+    with _unusable_input_ends():
         manifests, rendered = work()
-    except UnusableInputError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
     if diff:
         click.echo(as_diff(zip(manifests, rendered.objects, strict=True)), nl=False)
     else:

@@ -85,6 +85,8 @@ def _objects(source: str, line: int, document: Any) -> Iterator[Manifest]:
         return
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
         raise UnusableInputError(f"{source}:{line}: not a Kubernetes object: it has no kind")
+    if str(document.get("apiVersion")).startswith("kustomize.config.k8s.io/"):
+        return  # a build file beside the objects of a directory
     if document["kind"] == "List":
         for item in document.get("items") or ():
             yield from _objects(source, line, item)

@@ -57,10 +57,17 @@ class Api:
             query["continue"] = token
 
     async def patch_json(
-        self, resource: Resource, patch: list[dict[str, Any]], *, name: str, namespace: str
+        self,
+        resource: Resource,
+        patch: list[dict[str, Any]],
+        *,
+        name: str,
+        namespace: str,
+        dry_run: bool = False,
     ) -> Outcome:
         """Applies a JSON patch; a failed `test` in it is a CONFLICT."""
-        return await self._patch(resource.path(namespace=namespace, name=name), patch, _JSON_PATCH)
+        path = resource.path(namespace=namespace, name=name)
+        return await self._patch(path, patch, _JSON_PATCH, dry_run=dry_run)
 
     async def patch_merge(
         self,
@@ -96,8 +103,12 @@ class Api:
             async for line in _lines(response):
                 yield json.loads(line)
 
-    async def _patch(self, path: str, patch: Any, content_type: str) -> Outcome:
+    async def _patch(
+        self, path: str, patch: Any, content_type: str, *, dry_run: bool = False
+    ) -> Outcome:
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
         return await self._request(
             "PATCH", path, query=query, data=json.dumps(patch).encode(), content_type=content_type
         )

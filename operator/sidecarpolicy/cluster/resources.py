@@ -32,9 +32,16 @@ NODES: Final = Resource("", "v1", "nodes", "Node")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 POLICIES: Final = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
-
+CLUSTER_POLICIES: Final = Resource(
+    names.GROUP, names.VERSION, names.CLUSTER_PLURAL, names.CLUSTER_KIND
+)
 STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet")
 CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob")
 
 WORKLOADS: Final = {each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, CRON_JOBS)}
 """Workload resources by the kind that a policy's targets name."""
+
+
+def policies_in(scope: str) -> Resource:
+    """The kind of policy that lives in a namespace, or, for the empty scope, in none."""
+    return POLICIES if scope else CLUSTER_POLICIES

@@ -11,8 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from sidecarpolicy.cluster.api import Api
-from sidecarpolicy.cluster.resources import NAMESPACES, NODES, POLICIES, Resource
+from sidecarpolicy.cluster.resources import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    NODES,
+    POLICIES,
+    Resource,
+)
 from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.core.facts import CLUSTER
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +57,8 @@ class Census:
             inventory.forget_node(name)
         for name in namespaces - {name for _, name in listed[1]}:
             inventory.forget_namespace(name)
-        for namespace, name in policies - listed[2]:
-            inventory.forget_policy(namespace, name)
+        for scope, name in policies - listed[2] - listed[3]:
+            inventory.forget_policy(scope, name)
 
     def _kinds(self) -> tuple[tuple[Resource, See], ...]:
         inventory = self._inventory
@@ -59,6 +66,7 @@ class Census:
             (NODES, inventory.see_node),
             (NAMESPACES, inventory.see_namespace),
             (POLICIES, inventory.see_policy),
+            (CLUSTER_POLICIES, inventory.see_policy),
         )
 
     async def _list(self, resource: Resource, see: See) -> set[tuple[str, str]]:
@@ -66,7 +74,7 @@ class Census:
 
         def keep(obj: dict[str, Any]) -> tuple[str, str]:
             see(obj)
-            return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+            return obj["metadata"].get("namespace", CLUSTER), obj["metadata"]["name"]
 
         while True:
             listed = await self._api.list_all(resource, keep=keep)

@@ -11,11 +11,11 @@ import logging
 import time
 from dataclasses import dataclass
 
-from sidecarpolicy.api.names import KIND
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Result
-from sidecarpolicy.cluster.resources import POLICIES
+from sidecarpolicy.cluster.resources import policies_in
 from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.core.facts import CLUSTER, policy_scope, policy_title
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,15 @@ _MARGIN = 0.1
 class _Missing:
     """A recorded policy that is not known; `key` is as records have it."""
 
-    namespace: str
+    scope: str
     key: str
 
     @property
     def name(self) -> str:
-        return self.key.removeprefix(f"{KIND}/")
+        return self.key.partition("/")[2]
+
+    def __str__(self) -> str:
+        return policy_title(self.scope, self.key)
 
 
 class Departures:
@@ -42,19 +45,23 @@ class Departures:
     def __init__(self, api: Api, inventory: Inventory) -> None:
         self._api = api
         self._inventory = inventory
+        self._recorded: dict[str, frozenset[_Missing]] = {}
         self._absent_since: dict[_Missing, float | None] = {}
         self._proved: set[_Missing] = set()
         self._queue: asyncio.Queue[_Missing] = asyncio.Queue()
 
     def proved(self, namespace: str) -> frozenset[str]:
         """Keys of policies that are proved gone from a namespace."""
-        return frozenset(each.key for each in self._proved if each.namespace == namespace)
+        return frozenset(each.key for each in self._proved if each.scope in (namespace, CLUSTER))
 
     def consider(self, namespace: str, keys: frozenset[str]) -> None:
-        """Has these be looked for; forgets about all others of the namespace."""
-        wanted = {_Missing(namespace, key) for key in keys}
-        for missing in [*self._absent_since, *self._proved]:
-            if missing.namespace == namespace and missing not in wanted:
+        """Has these be looked for; forgets what no namespace records any more."""
+        wanted = frozenset(_Missing(policy_scope(key, namespace), key) for key in keys)
+        before = self._recorded.pop(namespace, frozenset())
+        if wanted:
+            self._recorded[namespace] = wanted
+        for missing in before - wanted:
+            if not any(missing in recorded for recorded in self._recorded.values()):
                 self._absent_since.pop(missing, None)
                 self._proved.discard(missing)
         for missing in wanted - self._absent_since.keys() - self._proved:
@@ -74,7 +81,7 @@ class Departures:
             return  # it came back while we asked
         now, since = time.monotonic(), self._absent_since[missing]
         if doubt is not None:
-            log.warning("%s is missing, but not proved gone: %s", _shown(missing), doubt)
+            log.warning("%s is missing, but not proved gone: %s", missing, doubt)
             self._absent_since[missing] = None
             self._look_again(missing, _RETRY)
         elif since is None or now - since < GRACE:
@@ -83,27 +90,26 @@ class Departures:
         else:
             del self._absent_since[missing]
             self._proved.add(missing)
-            log.info("%s is gone; what it injected is taken back", _shown(missing))
-            self._inventory.dirty_namespaces.mark(missing.namespace)
+            log.info("%s is gone; what it injected is taken back", missing)
+            for namespace, recorded in self._recorded.items():
+                if missing in recorded:
+                    self._inventory.dirty_scopes.mark(namespace)
 
     def _look_again(self, missing: _Missing, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._queue.put_nowait, missing)
 
     async def _doubt(self, missing: _Missing) -> str | None:
         """Why the policy may still exist; None if the API server denies it twice."""
+        kind, namespace = policies_in(missing.scope), missing.scope or None
         listed = await self._api.list_all(
-            POLICIES, namespace=missing.namespace, keep=lambda obj: obj["metadata"]["name"]
+            kind, namespace=namespace, keep=lambda obj: obj["metadata"]["name"]
         )
         if not listed.done:
             return listed.message
         if missing.name in listed.items:
             return "it is listed"
-        found = await self._api.get(POLICIES, name=missing.name, namespace=missing.namespace)
+        found = await self._api.get(kind, name=missing.name, namespace=namespace)
         if found.done:
             self._inventory.see_policy(found.body)
             return "it exists"
         return None if found.result is Result.GONE else found.message
-
-
-def _shown(missing: _Missing) -> str:
-    return f"SidecarPolicy {missing.namespace}/{missing.name}"

@@ -13,6 +13,7 @@ import kopf
 from sidecarpolicy.api import names
 from sidecarpolicy.cluster.connection import Connection
 from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.core.facts import CLUSTER
 
 _RETRY_SECONDS = 5
 
@@ -42,10 +43,11 @@ def registry(connection: Connection, inventory: Inventory) -> kopf.OperatorRegis
             inventory.see_namespace(event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
+    @kopf.on.event(names.GROUP, names.VERSION, names.CLUSTER_PLURAL, registry=handlers)
     async def policy(event: kopf.RawEvent, **_: Any) -> None:
         meta = event["object"]["metadata"]
         if event["type"] == "DELETED":
-            inventory.forget_policy(meta["namespace"], meta["name"])
+            inventory.forget_policy(meta.get("namespace", CLUSTER), meta["name"])
         else:
             inventory.see_policy(event["object"])
 

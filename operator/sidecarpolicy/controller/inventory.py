@@ -8,6 +8,7 @@ from sidecarpolicy.controller.dirty import DirtySet
 from sidecarpolicy.controller.shelf import Shelf
 from sidecarpolicy.core.capability import NodeTally, tally
 from sidecarpolicy.core.facts import (
+    CLUSTER,
     NamespaceFacts,
     NodeFacts,
     PolicyFacts,
@@ -19,7 +20,7 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
-from sidecarpolicy.core.plan import Snapshot
+from sidecarpolicy.core.plan import Refusals, Snapshot
 from sidecarpolicy.core.selection import Exclusions
 
 NODE_SETTLE = 0.05
@@ -41,32 +42,53 @@ class Inventory:
         self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
         self._tally = NodeTally()
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
-        self.dirty_namespaces: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
+        self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
+        """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace itself has been seen."""
         return self.namespaces.get(namespace) is not None
 
+    @property
+    def nodes_tally(self) -> NodeTally:
+        """How many nodes there are, and how many are capable."""
+        return self._tally
+
+    def excluded(self, scope: str) -> bool:
+        """Whether nothing in this namespace may ever be changed; never so for the cluster."""
+        return scope != CLUSTER and self._exclusions.covers(scope)
+
+    def policies(self, scope: str) -> tuple[PolicyFacts, ...]:
+        """The policies of a namespace, or those of the cluster."""
+        return tuple(sorted(self._policies[scope], key=lambda each: each.key))
+
     def snapshot(
-        self, namespace: str, *, gone: frozenset[str], revert_share: str = "10%"
+        self,
+        namespace: str,
+        *,
+        gone: frozenset[str],
+        refused: Refusals | None = None,
+        revert_share: str = "10%",
     ) -> Snapshot:
         """What the plan of one namespace depends on."""
         facts = self.namespaces.get(namespace)
         return Snapshot(
             namespace=namespace,
-            policies=tuple(sorted(self._policies[namespace], key=lambda each: each.key)),
+            policies=self.policies(CLUSTER) + self.policies(namespace),
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
             gone=gone,
             revert_share=revert_share,
-            excluded=self._exclusions.covers(namespace),
+            excluded=self.excluded(namespace),
             namespace_opted_out=facts is not None and facts.opted_out,
+            namespace_labels=facts.labels if facts is not None else {},
+            refused=refused or {},
         )
 
     def policy_names(self) -> frozenset[tuple[str, str]]:
-        """(namespace, name) of all policies held."""
+        """(scope, name) of all policies held."""
         return frozenset(
-            (space, each.name) for space, held in self._policies.items() for each in held
+            (scope, each.name) for scope, held in self._policies.items() for each in held
         )
 
     def see_node(self, obj: RawObject) -> None:
@@ -92,53 +114,62 @@ class Inventory:
         """Takes in a raw Namespace."""
         facts = namespace_facts(obj)
         if self.namespaces.put(facts.name, facts):
-            self.dirty_namespaces.mark(facts.name)
+            self.dirty_scopes.mark(facts.name)
 
     def forget_namespace(self, name: str) -> None:
         """Drops a Namespace; what was in it has deletions of its own."""
-        self.namespaces.drop(name)
+        if self.namespaces.drop(name):
+            self.dirty_scopes.mark(name)
 
     def see_policy(self, obj: RawObject) -> None:
-        """Takes in a raw SidecarPolicy."""
+        """Takes in a raw policy of either kind."""
         policy = policy_facts(obj)
-        if self._policies[policy.namespace].put(policy.name, policy):
-            self.dirty_namespaces.mark(policy.namespace)
+        if self._policies[policy.scope].put(policy.name, policy):
+            self._mark_policy(policy.scope)
 
     def refresh_policy(self, obj: RawObject) -> None:
-        """Takes in a SidecarPolicy whose status we wrote."""
+        """Takes in a policy whose status we wrote."""
         policy = policy_facts(obj)
-        if self._policies[policy.namespace].refresh(policy.name, policy):
-            self.dirty_namespaces.mark(policy.namespace)
+        if self._policies[policy.scope].refresh(policy.name, policy):
+            self._mark_policy(policy.scope)
 
-    def forget_policy(self, namespace: str, name: str) -> None:
-        """Drops a SidecarPolicy; what it injected stays until its absence is proved."""
-        if self._policies[namespace].drop(name):
-            self.dirty_namespaces.mark(namespace)
+    def forget_policy(self, scope: str, name: str) -> None:
+        """Drops a policy; what it injected stays until its absence is proved."""
+        if self._policies[scope].drop(name):
+            self._mark_policy(scope)
+
+    def _mark_policy(self, scope: str) -> None:
+        """Asks for a look at all that a changed policy of this scope may concern."""
+        self.dirty_scopes.mark(scope)
+        if scope == CLUSTER:
+            for namespace in self.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
+                self.dirty_scopes.mark(namespace)
 
     def see_workload(self, workload: WorkloadFacts) -> None:
         """Takes in a workload."""
         if self._workloads[workload.ref.namespace].put(workload.ref, workload):
-            self.dirty_namespaces.mark(workload.ref.namespace)
+            self.dirty_scopes.mark(workload.ref.namespace)
 
     def refresh_workload(self, obj: RawObject, *, kind: str) -> None:
         """Takes in a workload that we patched."""
         workload = workload_facts(obj, kind=kind)
         if self._workloads[workload.ref.namespace].refresh(workload.ref, workload):
-            self.dirty_namespaces.mark(workload.ref.namespace)
+            self.dirty_scopes.mark(workload.ref.namespace)
 
     def forget_workload(self, ref: Ref) -> None:
         """Drops a workload."""
         if self._workloads[ref.namespace].drop(ref):
-            self.dirty_namespaces.mark(ref.namespace)
+            self.dirty_scopes.mark(ref.namespace)
 
     def _recount(self) -> None:
         """Counts nodes again; every policy shows the numbers, so all get a look."""
         counted = tally(node.capability for node in self.nodes)
         if counted != self._tally:
+            blocks = bool(counted.capable) != bool(self._tally.capable)
             self._tally = counted
-            for namespace, policies in self._policies.items():
+            for scope, policies in self._policies.items():
                 if policies.keys():
-                    self.dirty_namespaces.mark(namespace)
+                    (self._mark_policy if blocks else self.dirty_scopes.mark)(scope)
 
 
 class WorkloadMirror:

@@ -1,4 +1,4 @@
-"""The reconcile pass: gather → decide → apply → report, one namespace at a time.
+"""The reconcile pass: gather → decide → apply → report, one scope (a namespace) at a time.
 
 Level-based: a pass reads facts, never events, and a pass that crashed is simply run
 again. Decisions are serial, writes concurrent and bounded.
@@ -15,15 +15,18 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import WORKLOADS
 from sidecarpolicy.controller.backoff import Backoff
+from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.reporter import Reporter
-from sidecarpolicy.core.facts import Ref
+from sidecarpolicy.core.facts import CLUSTER, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, Snapshot, plan
 from sidecarpolicy.core.semantic import fingerprint
 from sidecarpolicy.core.standing import Attempt, TemplateChange, report
 from sidecarpolicy.core.status import policy_status
+from sidecarpolicy.core.summary import summarize
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ _REASONS = {
 
 
 class Reconciler:
-    """Brings the workloads and policies of dirty namespaces in order."""
+    """Brings the workloads and policies of dirty scopes in order."""
 
     def __init__(
         self,
@@ -54,38 +57,53 @@ class Reconciler:
         self._departures = departures
         self._reporter = reporter
         self._revert_share = revert_share
+        self._ledger = Ledger()
+        self._culprits = Culprits(api, inventory)
         self._backoff = Backoff()
         self._failures: dict[Ref, tuple[str, Finding]] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
 
     async def run(self) -> None:
-        """Works for ever. A fault in one namespace, a bug of ours, stops no other."""
+        """Works for ever. A fault in one scope, a bug of ours, stops no other."""
         while True:
-            for namespace in sorted(await self._inventory.dirty_namespaces.take()):
+            # The cluster comes last: its policies report what the passes over namespaces found.
+            for scope in sorted(await self._inventory.dirty_scopes.take(), reverse=True):
                 try:
-                    await self._reconcile(namespace)
+                    await (self._reconcile(scope) if scope != CLUSTER else self._report(CLUSTER))
                 except Exception:
-                    wait = self._backoff.failed(namespace, now=time.monotonic())
-                    log.exception("Namespace %s: internal error, again in %.0f s", namespace, wait)
-                    self._inventory.dirty_namespaces.mark_later(namespace, wait)
+                    wait = self._backoff.failed(scope, now=time.monotonic())
+                    log.exception("Namespace %r: internal error, again in %.0f s", scope, wait)
+                    self._inventory.dirty_scopes.mark_later(scope, wait)
 
     async def _reconcile(self, namespace: str) -> None:
         if not self._inventory.knows(namespace):
-            return  # whether it opted out is not known yet; its own event will mark it again
+            # Gone, or not seen yet, so that nobody knows whether it opted out.
+            self._departures.consider(namespace, frozenset())
+            self._ledger.drop(namespace)
+            return
         snapshot = self._inventory.snapshot(
-            namespace, gone=self._departures.proved(namespace), revert_share=self._revert_share
+            namespace,
+            gone=self._departures.proved(namespace),
+            refused=self._culprits.held(),
+            revert_share=self._revert_share,
         )
         decided = plan(snapshot)
-        attempts = await self._apply_all(decided.changes)
+        attempts = await self._apply_all(decided.changes, snapshot)
         known = frozenset(policy.key for policy in snapshot.policies)
         self._departures.consider(namespace, decided.recorded - known)
-        await self._report(snapshot, decided, attempts)
+        if any(attempt.superseded for attempt in attempts.values()):
+            self._inventory.dirty_scopes.mark(namespace)
+            return
+        self._note(snapshot, decided, attempts)
+        await self._report(namespace)
 
-    async def _apply_all(self, changes: Sequence[TemplateChange]) -> Mapping[Ref, Attempt]:
-        attempts = await asyncio.gather(*(self._apply(change) for change in changes))
+    async def _apply_all(
+        self, changes: Sequence[TemplateChange], snapshot: Snapshot
+    ) -> Mapping[Ref, Attempt]:
+        attempts = await asyncio.gather(*(self._apply(change, snapshot) for change in changes))
         return {change.ref: attempt for change, attempt in zip(changes, attempts, strict=True)}
 
-    async def _apply(self, change: TemplateChange) -> Attempt:
+    async def _apply(self, change: TemplateChange, snapshot: Snapshot) -> Attempt:
         digest = fingerprint(change.patch)
         failed_before, finding = self._failures.get(change.ref, ("", None))
         if failed_before != digest:
@@ -101,10 +119,13 @@ class Reconciler:
             )
         if outcome.done or outcome.result is Result.GONE:
             return self._settled(change, outcome)
+        if outcome.result is Result.REFUSED and await self._culprits.find(snapshot, change):
+            return Attempt(change, superseded=True)
         return self._failed(change, outcome, digest)
 
     def _settled(self, change: TemplateChange, outcome: Outcome) -> Attempt:
         self._backoff.succeeded(change.ref)
+        self._culprits.forgive(change)
         self._failures.pop(change.ref, None)
         if outcome.result is Result.GONE:
             self._inventory.forget_workload(change.ref)
@@ -116,24 +137,34 @@ class Reconciler:
         return Attempt(change)
 
     def _failed(self, change: TemplateChange, outcome: Outcome, digest: str) -> Attempt:
-        ref = change.ref
+        ref, finding = change.ref, Finding(_REASONS[outcome.result], outcome.message)
         wait = self._backoff.failed(ref, now=time.monotonic(), at_least=outcome.retry_after)
         log.warning("%s not patched, next try in %.0f s: %s", ref, wait, outcome.message)
-        self._inventory.dirty_namespaces.mark_later(ref.namespace, wait)
-        finding = Finding(_REASONS[outcome.result], outcome.message)
+        self._inventory.dirty_scopes.mark_later(ref.namespace, wait)
         self._failures[ref] = digest, finding
         return Attempt(change, failure=finding)
 
-    async def _report(
-        self, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]
-    ) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _note(self, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]) -> None:
+        """Writes down what the pass came to, for all policies."""
+        entries = {}
         for policy in snapshot.policies:
+            standings = report(policy.key, decided.standings[policy.key], attempts)
+            entries[policy.key] = Entry(policy.uid, policy.generation, summarize(standings))
+        if self._ledger.put(snapshot.namespace, entries):
+            self._inventory.dirty_scopes.mark(CLUSTER)
+
+    async def _report(self, scope: str) -> None:
+        """Publishes what is new of the policies that live there."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for policy in self._inventory.policies(scope):
+            summary = self._ledger.summary(policy)
+            if summary is None:
+                continue
             status = policy_status(
                 policy,
-                report(policy.key, decided.standings[policy.key], attempts),
-                nodes=snapshot.nodes,
-                excluded=snapshot.excluded,
+                summary,
+                nodes=self._inventory.nodes_tally,
+                excluded=self._inventory.excluded(scope),
                 now=now,
             )
             await self._reporter.publish(policy, status)

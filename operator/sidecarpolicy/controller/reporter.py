@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Result
-from sidecarpolicy.cluster.resources import POLICIES
+from sidecarpolicy.cluster.resources import policies_in
 from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.facts import PolicyFacts
@@ -33,15 +33,15 @@ class Reporter:
         fresh = self._written.get(policy.uid, now - MIN_INTERVAL) + MIN_INTERVAL - now
         rest = max(fresh, self._backoff.rest(policy.uid, now=now))
         if rest > 0:
-            self._inventory.dirty_namespaces.mark_later(policy.namespace, rest)
+            self._inventory.dirty_scopes.mark_later(policy.scope, rest)
             return
         removed = dict.fromkeys(policy.status.keys() - status.keys())
         guard = {"uid": policy.uid, "resourceVersion": str(policy.version)}
         outcome = await self._api.patch_merge(
-            POLICIES,
+            policies_in(policy.scope),
             {"metadata": guard, "status": {**removed, **status}},
             name=policy.name,
-            namespace=policy.namespace,
+            namespace=policy.scope or None,
             subresource="status",
         )
         if outcome.done:
@@ -49,15 +49,14 @@ class Reporter:
             self._backoff.succeeded(policy.uid)
             self._inventory.refresh_policy(outcome.body)
         elif outcome.result is Result.GONE:
-            self._inventory.forget_policy(policy.namespace, policy.name)
+            self._inventory.forget_policy(policy.scope, policy.name)
         else:
             wait = self._backoff.failed(policy.uid, now=now, at_least=outcome.retry_after)
             log.log(
                 logging.DEBUG if outcome.result is Result.CONFLICT else logging.WARNING,
-                "Status of SidecarPolicy %s/%s not written, next try in %.0f s: %s",
-                policy.namespace,
-                policy.name,
+                "Status of %s not written, next try in %.0f s: %s",
+                policy,
                 wait,
                 outcome.message,
             )
-            self._inventory.dirty_namespaces.mark_later(policy.namespace, wait)
+            self._inventory.dirty_scopes.mark_later(policy.scope, wait)

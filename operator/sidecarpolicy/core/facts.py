@@ -7,12 +7,12 @@ fit into memory and a patch needs no GET.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sidecarpolicy.api.models import SidecarPolicySpec
-from sidecarpolicy.api.names import CAPABILITY_LABEL, EVIDENCE_ANNOTATION, KIND
+from sidecarpolicy.api.models import ClusterSidecarPolicySpec, SidecarPolicySpec
+from sidecarpolicy.api.names import CAPABILITY_LABEL, CLUSTER_KIND, EVIDENCE_ANNOTATION, KIND
 from sidecarpolicy.core.capability import Capability, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
@@ -21,6 +21,9 @@ from sidecarpolicy.core.selection import opted_out
 
 RawObject = Mapping[str, Any]
 """A Kubernetes object as the API server sent it."""
+
+CLUSTER: Final = ""
+"""The scope of policies that live in no namespace."""
 
 
 @dataclass(frozen=True, order=True)
@@ -49,19 +52,23 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class NamespaceFacts:
-    """A namespace: whether it opted out."""
+    """A namespace: its labels, and whether it opted out."""
 
     name: str
     uid: str
     version: int
+    labels: Mapping[str, str] = field(default_factory=dict)
     opted_out: bool = False
 
 
 @dataclass(frozen=True)
 class PolicyFacts:
-    """A policy. `spec` and `desired` are None where it cannot be read; `invalid` says why."""
+    """A policy of either kind; `scope` is its namespace, or CLUSTER.
 
-    namespace: str
+    `spec` and `desired` are None where it cannot be read; `invalid` says why.
+    """
+
+    scope: str
     name: str
     uid: str
     version: int
@@ -73,8 +80,11 @@ class PolicyFacts:
 
     @property
     def key(self) -> str:
-        """How records name the policy."""
-        return policy_key(self.name)
+        """How records name the policy: its kind and name. Sorts cluster policies first."""
+        return policy_key(self.scope, self.name)
+
+    def __str__(self) -> str:
+        return policy_title(self.scope, self.key)
 
 
 @dataclass(frozen=True)
@@ -114,9 +124,20 @@ def version(meta: RawObject) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def policy_key(name: str) -> str:
-    """How records name a policy of the workload's own namespace."""
-    return f"{KIND}/{name}"
+def policy_key(scope: str, name: str) -> str:
+    """How records name a policy; one with a namespace is of the workload's own."""
+    return f"{KIND if scope else CLUSTER_KIND}/{name}"
+
+
+def policy_scope(key: str, namespace: str) -> str:
+    """Where a policy lives that a record in this namespace names."""
+    return CLUSTER if key.startswith(f"{CLUSTER_KIND}/") else namespace
+
+
+def policy_title(scope: str, key: str) -> str:
+    """A policy's kind, namespace and name for people."""
+    kind, _, name = key.partition("/")
+    return f"{kind} {scope}/{name}" if scope else f"{kind} {name}"
 
 
 def node_facts(obj: RawObject) -> NodeFacts:
@@ -137,27 +158,33 @@ def namespace_facts(obj: RawObject) -> NamespaceFacts:
     """Facts of a raw Namespace."""
     meta = obj["metadata"]
     return NamespaceFacts(
-        name=meta["name"], uid=meta["uid"], version=version(meta), opted_out=opted_out(meta)
+        name=meta["name"],
+        uid=meta["uid"],
+        version=version(meta),
+        labels=meta.get("labels") or {},
+        opted_out=opted_out(meta),
     )
 
 
 def policy_facts(obj: RawObject) -> PolicyFacts:
-    """Facts of a raw SidecarPolicy, also of one that this program cannot read."""
+    """Facts of a raw policy of either kind, also of one that this program cannot read."""
     meta = obj["metadata"]
+    scope = meta.get("namespace", CLUSTER)
+    model = SidecarPolicySpec if scope else ClusterSidecarPolicySpec
     spec, invalid = None, ""
     try:
-        spec = SidecarPolicySpec.model_validate(obj.get("spec"))
+        spec = model.model_validate(obj.get("spec"))
     except ValidationError as error:
         first = error.errors()[0]
         invalid = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return PolicyFacts(
-        namespace=meta["namespace"],
+        scope=scope,
         name=meta["name"],
         uid=meta["uid"],
         version=version(meta),
         generation=meta.get("generation", 0),
         spec=spec,
-        desired=desired(policy_key(meta["name"]), spec) if spec else None,
+        desired=desired(policy_key(scope, meta["name"]), spec) if spec else None,
         invalid=invalid,
         status=obj.get("status") or {},
     )

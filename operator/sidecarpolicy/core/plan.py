@@ -7,25 +7,35 @@ about time or order of writes.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
+from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
 from sidecarpolicy.core.jsonpatch import difference, guard
 from sidecarpolicy.core.record import Record, read_record
-from sidecarpolicy.core.selection import opted_out, selects
-from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
+from sidecarpolicy.core.selection import mismatch, opted_out
+from sidecarpolicy.core.standing import (
+    Refusal,
+    Standing,
+    State,
+    TemplateChange,
+    rollout_standing,
+)
+
+Refusals = Mapping[tuple[Ref, str], Refusal]
+"""What the API server would not take, by workload and policy key."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """Everything that the plan of one namespace depends on.
 
+    `policies` are those of the namespace and all of the cluster, in the order of their keys.
     `gone` holds the keys of policies whose absence is proved; a recorded policy that
     is neither here nor in `policies` is held, because a missed event is no proof.
     `revert_share` is a number or a percentage of workloads to revert at one time.
@@ -39,6 +49,8 @@ class Snapshot:
     revert_share: str = "10%"
     excluded: bool = False
     namespace_opted_out: bool = False
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,13 @@ def plan(snapshot: Snapshot) -> Plan:
         standings={key: tuple(each) for key, each in standings.items()},
         recorded=frozenset(key for decision in decisions for key in decision.recorded),
     )
+
+
+def change_of(snapshot: Snapshot, ref: Ref, refused: Refusals) -> TemplateChange | None:
+    """What would be changed in one workload if these were refused."""
+    workloads = tuple(each for each in snapshot.workloads if each.ref == ref)
+    decided = plan(replace(snapshot, workloads=workloads, refused=refused))
+    return next(iter(decided.changes), None)
 
 
 def _paced(changes: Sequence[TemplateChange], snapshot: Snapshot) -> tuple[TemplateChange, ...]:
@@ -136,7 +155,11 @@ def _case(workload: WorkloadFacts, snapshot: Snapshot) -> _Case:
         workload=workload,
         template=template,
         revisions={key: each.revision for key, each in policies.items()},
-        selected_by=tuple(each for each in snapshot.policies if _selects(each, workload, template)),
+        selected_by=tuple(
+            each
+            for each in snapshot.policies
+            if unselected(each, workload, template, snapshot) is None
+        ),
         refusal=_refusal(workload, template, snapshot),
         snapshot=snapshot,
     )
@@ -183,9 +206,20 @@ def _verdicts(case: _Case) -> list[Verdict]:
     ]
 
 
-def _selects(policy: PolicyFacts, workload: WorkloadFacts, template: Mapping[str, Any]) -> bool:
-    return policy.spec is not None and selects(
-        policy.spec, kind=workload.ref.kind, name=workload.ref.name, template=template
+def unselected(
+    policy: PolicyFacts, workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapshot
+) -> str | None:
+    """Why a policy does not select a workload of the snapshot, or None if it does."""
+    if snapshot.excluded:
+        return f"namespace {snapshot.namespace} is excluded from all policies"
+    if policy.spec is None:
+        return policy.invalid
+    return mismatch(
+        policy.spec,
+        kind=workload.ref.kind,
+        name=workload.ref.name,
+        template=template,
+        namespace_labels=snapshot.namespace_labels,
     )
 
 
@@ -209,9 +243,20 @@ def _verdict(policy: PolicyFacts, case: _Case) -> Verdict:
         return Verdict(policy.key, Action.HOLD)
     if _leaving(policy, case) or _opted_out(case):
         return Verdict(policy.key, Action.REMOVE)
-    if case.refusal is not None or blocker(policy, case.snapshot.nodes) is not None:
+    held = case.refusal or blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+    if held is not None:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     return Verdict(policy.key, Action.APPLY, policy.desired)
+
+
+def _refused(policy: PolicyFacts, case: _Case) -> Finding | None:
+    """Why the API server would not take the policy here, as far as it was asked about this."""
+    refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
+    if refusal is None or policy.desired is None:
+        return None
+    asked = (refusal.revision, refusal.generation)
+    same = asked == (policy.desired.revision, case.workload.generation)
+    return refusal.finding if same else None
 
 
 def _leaving(policy: PolicyFacts, case: _Case) -> bool:
@@ -237,5 +282,6 @@ def _standing(policy: PolicyFacts, case: _Case, injection: Injection) -> Standin
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
     if policy.key not in injection.current:
-        return Standing(ref, State.PENDING, blocker(policy, case.snapshot.nodes))
+        found = blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+        return Standing(ref, State.PENDING, found)
     return rollout_standing(ref, case.workload.rollout)

@@ -1,6 +1,6 @@
 """Standings: where each workload is under a policy, before and after changes were tried."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -52,6 +52,15 @@ class TemplateChange:
     leftovers: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """That the API server would not take a policy's revision in a workload's generation."""
+
+    revision: str
+    generation: int
+    finding: Finding
+
+
 def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
     """Where a workload is that carries the current revision."""
     if rollout.deadline_exceeded:
@@ -65,11 +74,15 @@ def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a change went: done, failed for a reason, or the workload was gone."""
+    """How a change went: done, failed for a reason, or the workload was gone.
+
+    `superseded`: it failed, and is to be planned anew without those who are at fault.
+    """
 
     change: TemplateChange
     failure: Finding | None = None
     gone: bool = False
+    superseded: bool = False
 
 
 def report(
@@ -91,15 +104,3 @@ def _after(key: str, standing: Standing, attempt: Attempt | None) -> Standing | 
         return failed if concerned else standing
     rolls = standing.state is State.CURRENT or (concerned and standing.state is State.PENDING)
     return Standing(standing.ref, State.UPDATING) if rolls else standing
-
-
-def counts(standings: Sequence[Standing]) -> dict[str, int]:
-    """Workloads by state, with `matched` as their total, in the order of the status."""
-    return {
-        "matched": len(standings),
-        **{state.value: _count(standings, state) for state in State},
-    }
-
-
-def _count(standings: Iterable[Standing], state: State) -> int:
-    return sum(standing.state is state for standing in standings)

@@ -4,20 +4,16 @@ Pure: the clock and the previous status are arguments. A status that says the sa
 the previous one is equal to it, so that nothing is written when nothing changed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts
-from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import blocker
-from sidecarpolicy.core.standing import Standing, State, counts
-
-MAX_PROBLEMS = 20
-
-_WORST_FIRST = (State.FAILED, State.CONFLICTED, State.PENDING, State.SKIPPED)
+from sidecarpolicy.core.standing import Standing, State
+from sidecarpolicy.core.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class Condition:
 
 def policy_status(
     policy: PolicyFacts,
-    standings: Sequence[Standing],
+    summary: Summary,
     *,
     nodes: NodeTally,
     excluded: bool,
@@ -41,31 +37,39 @@ def policy_status(
     """The status to report; `now` is an RFC 3339 time for conditions that change."""
     status: dict[str, Any] = {
         "observedGeneration": policy.generation,
-        "conditions": _with_times(_conditions(policy, standings, nodes, excluded), policy, now),
+        "conditions": _with_times(_conditions(policy, summary, nodes, excluded), policy, now),
         "nodes": {"capable": nodes.capable, "total": nodes.total},
-        "workloads": counts(standings),
-        "problems": _problems(standings),
+        "workloads": _counts(summary),
+        "problems": [problem for each in summary.problems for problem in _problem(each)],
     }
     if policy.desired is not None:
         status["revision"] = policy.desired.revision
     return status
 
 
+def _counts(summary: Summary) -> dict[str, int]:
+    """Workloads by state, with `matched` as their total."""
+    return {
+        "matched": summary.matched,
+        **{state.value: summary.counts[state] for state in State},
+    }
+
+
 def _conditions(
-    policy: PolicyFacts, standings: Sequence[Standing], nodes: NodeTally, excluded: bool
+    policy: PolicyFacts, summary: Summary, nodes: NodeTally, excluded: bool
 ) -> list[Condition]:
     accepted = _accepted(policy, excluded)
     capable = _cluster_capable(policy, nodes)
-    ready = _ready(policy, standings, nodes)
+    ready = _ready(policy, summary, nodes)
     culprit = next((each for each in (accepted, capable) if not each.ok), ready)
-    return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(standings)]
+    return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(summary)]
 
 
 def _accepted(policy: PolicyFacts, excluded: bool) -> Condition:
     if policy.spec is None:
         return Condition("Accepted", False, Reason.INVALID, policy.invalid)
     if excluded:
-        message = f"namespace {policy.namespace} is excluded from all policies"
+        message = f"namespace {policy.scope} is excluded from all policies"
         return Condition("Accepted", False, Reason.NAMESPACE_EXCLUDED, message)
     return Condition("Accepted", True, Reason.ACCEPTED, "the policy is valid")
 
@@ -80,34 +84,23 @@ def _cluster_capable(policy: PolicyFacts, nodes: NodeTally) -> Condition:
     return Condition("ClusterCapable", True, Reason.CAPABLE, message)
 
 
-def _ready(policy: PolicyFacts, standings: Sequence[Standing], nodes: NodeTally) -> Condition:
+def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally) -> Condition:
     """Whether an object that is created now gets its sidecars; it never waits for workloads."""
-    found = blocker(policy, nodes)
+    found = blocker(policy, nodes) or summary.denial
     if found is not None:
         return Condition("Ready", False, found.reason, found.message)
-    denials = [each.finding for each in standings if _denied(each)]
-    wanted = [each for each in standings if each.state is not State.SKIPPED]
-    if denials and len(denials) == len(wanted) and denials[0] is not None:
-        return Condition("Ready", False, denials[0].reason, denials[0].message)
     message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
     return Condition("Ready", True, Reason.READY, message)
 
 
-def _denied(standing: Standing) -> bool:
-    """Whether the API server would not take the sidecars."""
-    reasons = (Reason.REFUSED, Reason.FORBIDDEN)
-    return standing.finding is not None and standing.finding.reason in reasons
-
-
-def _rollout_complete(standings: Sequence[Standing]) -> Condition:
-    tally = counts(standings)
+def _rollout_complete(summary: Summary) -> Condition:
     unfinished = {
-        state: tally[state]
+        state: summary.counts[state]
         for state in (State.FAILED, State.CONFLICTED, State.PENDING, State.UPDATING)
-        if tally[state]
+        if summary.counts[state]
     }
     if not unfinished:
-        message = f"{tally[State.CURRENT]} of {tally['matched']} workloads are current"
+        message = f"{summary.counts[State.CURRENT]} of {summary.matched} workloads are current"
         return Condition("RolloutComplete", True, Reason.COMPLETE, message)
     reasons = {
         State.FAILED: Reason.WORKLOADS_FAILED,
@@ -143,19 +136,13 @@ def _with_times(
     return result
 
 
-def _problems(standings: Iterable[Standing]) -> list[dict[str, str]]:
-    """Worst first, then by name; at most MAX_PROBLEMS."""
-    noted = [(each, each.finding) for each in standings if each.finding is not None]
-    noted.sort(key=lambda pair: (_WORST_FIRST.index(pair[0].state), pair[0].ref))
-    return [_problem(standing, finding) for standing, finding in noted[:MAX_PROBLEMS]]
-
-
-def _problem(standing: Standing, finding: Finding) -> dict[str, str]:
-    ref = standing.ref
-    return {
-        "kind": ref.kind,
-        "name": ref.name,
-        "namespace": ref.namespace,
-        "reason": finding.reason.value,
-        "message": finding.message,
-    }
+def _problem(standing: Standing) -> Iterator[dict[str, str]]:
+    ref, finding = standing.ref, standing.finding
+    if finding is not None:
+        yield {
+            "kind": ref.kind,
+            "name": ref.name,
+            "namespace": ref.namespace,
+            "reason": finding.reason.value,
+            "message": finding.message,
+        }

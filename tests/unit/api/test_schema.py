@@ -6,16 +6,17 @@ import pytest
 import yaml
 
 from sidecarpolicy.api.models import Model, SidecarPolicySpec, SidecarPolicyStatus
-from sidecarpolicy.api.schema import crd, crd_yaml
+from sidecarpolicy.api.schema import KINDS, Kind, crd, crd_yaml
 
 Json = dict[str, Any]
 
-CRD_FILE = Path(__file__).resolve().parents[3] / "crds" / "sidecarpolicies.sidecarpolicy.dev.yaml"
+CRDS = Path(__file__).resolve().parents[3] / "crds"
+NAMESPACED, CLUSTER = KINDS
 MINIMAL_SPEC: Json = {"selector": {}, "sidecars": [{"name": "shipper", "image": "fluent-bit:3.2"}]}
 
 
 def version() -> Json:
-    (only,) = crd()["spec"]["versions"]
+    (only,) = crd(CLUSTER)["spec"]["versions"]
     assert isinstance(only, dict)
     return only
 
@@ -54,14 +55,26 @@ def defaults(node: Json) -> Json:
     }
 
 
-def test_the_stored_crd_is_what_the_models_say() -> None:
-    assert CRD_FILE.read_text() == crd_yaml(), (
-        f"{CRD_FILE.name} and the models disagree: run `make crds` and commit the result"
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_stored_crd_is_what_the_models_say(kind: Kind) -> None:
+    file = CRDS / f"{kind.crd_name}.yaml"
+    assert file.read_text() == crd_yaml(kind), (
+        f"{file.name} and the models disagree: run `make crds` and commit the result"
     )
+    assert yaml.safe_load(crd_yaml(kind)) == crd(kind)
 
 
-def test_the_printed_yaml_reads_back_as_the_crd() -> None:
-    assert yaml.safe_load(crd_yaml()) == crd()
+def test_the_two_kinds_differ_in_their_namespace_selector_only() -> None:
+    def spec(kind: Kind) -> Json:
+        (only,) = crd(kind)["spec"]["versions"]
+        node = only["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        return {key: value for key, value in node.items() if key != "description"}
+
+    ours, theirs = spec(CLUSTER), spec(NAMESPACED)
+    selector = ours["properties"].pop("namespaceSelector")
+    ours["required"].remove("namespaceSelector")
+    assert ours == theirs
+    assert selector | {"description": ""} == theirs["properties"]["selector"] | {"description": ""}
 
 
 @pytest.mark.parametrize("keyword", ["title", "anyOf", "oneOf", "allOf", "$ref", "nullable"])
@@ -131,7 +144,7 @@ def test_every_rule_carries_a_message_for_when_its_expression_fails() -> None:
         for rule in node.get("x-kubernetes-validations", [])
     ]
 
-    assert [sorted(rule) for rule in rules] == [["message", "messageExpression", "rule"]] * 7
+    assert [sorted(rule) for rule in rules] == [["message", "messageExpression", "rule"]] * 9
 
 
 def test_a_minimal_spec_gets_the_same_defaults_from_the_schema_and_the_model() -> None:

@@ -138,7 +138,9 @@ def test_unusable_input_is_named_with_file_and_line(text: str, complaint: str) -
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        pytest.param([deployment()], "no SidecarPolicy among the policies", id="none"),
+        pytest.param(
+            [deployment()], "no SidecarPolicy or ClusterSidecarPolicy among the policies", id="none"
+        ),
         pytest.param(
             [policy(nodeRule="Sometimes")], "SidecarPolicy log-shipper: spec.nodeRule", id="bad"
         ),
@@ -169,6 +171,6 @@ def test_the_example_of_the_readme_renders() -> None:
     assert injected["spec"]["template"]["spec"]["initContainers"][0]["name"] == "shipper"
 
 
-@pytest.mark.parametrize("command", ["render", "strip", "controller"])
+@pytest.mark.parametrize("command", ["render", "strip", "explain", "controller"])
 def test_help_has_an_example(command: str) -> None:
     assert f"sidecarpolicy {command}" in call(command, "--help").stdout

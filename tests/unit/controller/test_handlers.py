@@ -13,7 +13,7 @@ def test_every_handler_is_a_coroutine_because_kopf_runs_functions_in_threads() -
     handlers = registry(cast("Connection", None), Inventory(Exclusions("system")))
     watching: Any = handlers._watching.get_all_handlers()
     functions = [handler.fn for handler in watching]
-    assert len(functions) == 3
+    assert len(functions) == 4
     assert all(inspect.iscoroutinefunction(each) for each in functions)
 
 

@@ -24,7 +24,7 @@ def generations(held: Inventory) -> list[int]:
 def marks(held: Inventory) -> set[str]:
     async def taken() -> set[str]:
         try:
-            return await asyncio.wait_for(held.dirty_namespaces.take(), 0.5)
+            return await asyncio.wait_for(held.dirty_scopes.take(), 0.5)
         except TimeoutError:
             return set()
 
@@ -101,6 +101,43 @@ def test_the_answer_to_a_label_counts_if_the_kubelet_was_upgraded_meanwhile() ->
     held.refresh_node(at(2, {**node, "status": {"nodeInfo": {"kubeletVersion": "v1.36.3"}}}))
     assert held.snapshot("shop", gone=frozenset()).nodes.capable == 1
     assert asyncio.run(held.dirty_nodes.take()) == {"n1"}
+
+
+def namespace(name: str, **labels: str) -> dict[str, Any]:
+    meta = {"name": name, "uid": name, "resourceVersion": "1", "labels": labels}
+    return {"metadata": meta}
+
+
+def cluster_policy(**fields: Any) -> dict[str, Any]:
+    made = policy_object("mesh", namespaceSelector={"matchLabels": {"mesh": "on"}}, **fields)
+    del made["metadata"]["namespace"]
+    return made
+
+
+def test_a_cluster_policy_concerns_every_namespace() -> None:
+    held = inventory()
+    held.see_namespace(namespace("shop"))
+    held.see_namespace(namespace("bank"))
+    assert marks(held) == {"shop", "bank"}
+    held.see_policy(cluster_policy())
+    assert marks(held) == {"", "shop", "bank"}
+    held.see_policy(policy_object())
+    keys = [each.key for each in held.snapshot("shop", gone=frozenset()).policies]
+    assert keys == ["ClusterSidecarPolicy/mesh", "SidecarPolicy/log-shipper"]
+
+
+def test_one_capable_node_more_makes_no_namespace_be_planned_for_a_cluster_policy() -> None:
+    held = inventory()
+    for name in ("n1", "n2"):
+        held.see_namespace(namespace("shop"))
+        held.see_policy(cluster_policy())
+        marks(held)
+        node = {
+            "metadata": {"name": name, "uid": name, "resourceVersion": "1"},
+            "status": {"nodeInfo": {"kubeletVersion": "v1.36.3"}},
+        }
+        held.see_node(node)
+        assert marks(held) == ({"", "shop"} if name == "n1" else {""})
 
 
 def test_a_namespace_that_goes_takes_nothing_with_it_that_may_be_of_its_successor() -> None:

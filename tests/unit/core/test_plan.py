@@ -9,14 +9,28 @@ import pytest
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import Ref, WorkloadFacts, workload_facts
+from sidecarpolicy.core.facts import (
+    PolicyFacts,
+    Ref,
+    WorkloadFacts,
+    policy_facts,
+    workload_facts,
+)
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, Snapshot, plan, share
-from sidecarpolicy.core.standing import Attempt, Standing, State, TemplateChange, report
+from sidecarpolicy.core.standing import (
+    Attempt,
+    Refusal,
+    Standing,
+    State,
+    TemplateChange,
+    report,
+)
 from tests.support.builders import (
     deployment,
     pods_of,
     policy,
+    policy_object,
     sidecar,
     snapshot,
     template,
@@ -301,6 +315,66 @@ def test_a_workload_whose_rollout_is_stuck_is_reverted_at_once() -> None:
 
 def test_a_share_is_never_less_than_one() -> None:
     assert [share("10%", 5), share("50%", 5), share("3", 5)] == [1, 2, 3]
+
+
+def cluster_policy(**fields: Any) -> PolicyFacts:
+    """Selects namespaces labelled mesh=on."""
+    made = policy_object("mesh", namespaceSelector={"matchLabels": {"mesh": "on"}}, **fields)
+    del made["metadata"]["namespace"]
+    return policy_facts(made)
+
+
+MESH = "ClusterSidecarPolicy/mesh"
+ON = {"mesh": "on"}
+
+
+def test_a_cluster_policy_selects_namespaces_by_their_labels() -> None:
+    here = snapshot(policies=(cluster_policy(),), workloads=(workload(),), namespace_labels=ON)
+    assert states(plan(here), MESH) == {"web": (State.PENDING, None)}
+    elsewhere = replace(here, namespace_labels={"mesh": "off"})
+    assert plan(elsewhere) == Plan((), {MESH: ()})
+
+
+def test_a_namespace_that_is_no_longer_selected_gets_its_templates_back() -> None:
+    here = snapshot(policies=(cluster_policy(),), workloads=(workload(),), namespace_labels=ON)
+    held = after(plan(here))
+    (change,) = plan(replace(here, workloads=(held,), namespace_labels={})).changes
+    assert change.template == template()
+
+
+def test_cluster_policies_come_before_those_of_the_namespace() -> None:
+    ours, theirs = cluster_policy(), policy("a-mesh", sidecars=[sidecar(image="other")])
+    decided = plan(snapshot(policies=(ours, theirs), workloads=(workload(),), namespace_labels=ON))
+    assert states(decided, MESH) == {"web": (State.PENDING, None)}
+    assert states(decided, theirs.key) == {"web": (State.CONFLICTED, Reason.NAME_CONFLICT)}
+
+
+def test_a_refused_policy_is_held_and_the_others_go_on() -> None:
+    bad, good = policy("bad"), policy("good", sidecars=[sidecar("agent")])
+    no = Finding(Reason.REFUSED, "no")
+    assert bad.desired is not None
+    refusal = Refusal(bad.desired.revision, 1, no)
+    start = snapshot(policies=(bad, good), workloads=(workload(),))
+    decided = plan(replace(start, refused={(WEB, bad.key): refusal}))
+    (change,) = decided.changes
+    assert change.policies == {good.key}
+    assert decided.standings[bad.key] == (Standing(WEB, State.PENDING, no),)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(Refusal("another", 1, Finding(Reason.REFUSED, "no")), id="of another wish"),
+        pytest.param(Refusal("same", 7, Finding(Reason.REFUSED, "no")), id="of another template"),
+    ],
+)
+def test_a_refusal_is_void(refusal: Refusal) -> None:
+    asked = policy()
+    assert asked.desired is not None
+    if refusal.revision == "same":
+        refusal = replace(refusal, revision=asked.desired.revision)
+    start = snapshot(policies=(asked,), workloads=(workload(),))
+    assert len(plan(replace(start, refused={(WEB, asked.key): refusal})).changes) == 1
 
 
 def test_an_empty_namespace_needs_nothing() -> None:

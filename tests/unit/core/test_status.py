@@ -11,7 +11,8 @@ from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.standing import Standing, State
-from sidecarpolicy.core.status import MAX_PROBLEMS, policy_status
+from sidecarpolicy.core.status import policy_status
+from sidecarpolicy.core.summary import MAX_PROBLEMS, merge, summarize
 from tests.support.builders import policy
 
 NOON, LATER = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z"
@@ -29,7 +30,9 @@ def status(
     excluded: bool = False,
     now: str = NOON,
 ) -> dict[str, Any]:
-    return policy_status(of or policy(), standings, nodes=nodes, excluded=excluded, now=now)
+    summary = merge(summarize([each]) for each in standings)
+    assert summary == summarize(standings)
+    return policy_status(of or policy(), summary, nodes=nodes, excluded=excluded, now=now)
 
 
 def conditions(found: dict[str, Any]) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,56 @@
+"""The ledger: nothing is reported of a spec that was not planned."""
+
+from dataclasses import replace
+
+from sidecarpolicy.controller.ledger import Entry, Ledger
+from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
+from sidecarpolicy.core.standing import Standing, State
+from sidecarpolicy.core.summary import summarize
+from tests.support.builders import policy
+
+
+def entry(of: PolicyFacts, *names: str, generation: int = 1) -> dict[str, Entry]:
+    standings = [Standing(Ref("Deployment", "shop", name), State.CURRENT) for name in names]
+    return {of.key: Entry(of.uid, generation, summarize(standings))}
+
+
+def matched(ledger: Ledger, of: PolicyFacts) -> int | None:
+    summary = ledger.summary(of)
+    return None if summary is None else summary.matched
+
+
+MESH = replace(policy("mesh"), scope=CLUSTER)
+
+
+def test_a_cluster_policy_is_the_sum_of_all_namespaces() -> None:
+    ledger = Ledger()
+    ledger.put("shop", entry(MESH, "web"))
+    ledger.put("bank", entry(MESH, "web", "api"))
+    assert matched(ledger, MESH) == 3
+    ledger.drop("shop")
+    assert matched(ledger, MESH) == 2
+
+
+def test_a_policy_has_no_status_until_its_spec_was_planned_everywhere() -> None:
+    ledger, changed = Ledger(), replace(MESH, generation=2)
+    ledger.put("shop", entry(MESH, "web"))
+    ledger.put("bank", entry(MESH, "web"))
+    ledger.put("shop", entry(changed, "web", generation=2))
+    assert matched(ledger, changed) is None
+    ledger.put("bank", entry(changed, generation=2))
+    assert matched(ledger, changed) == 1
+
+
+def test_what_was_planned_for_a_deleted_policy_is_not_its_namesakes() -> None:
+    ledger, ours = Ledger(), policy()
+    ledger.put("shop", entry(ours, "web"))
+    assert matched(ledger, ours) == 1
+    assert matched(ledger, replace(ours, uid="another")) is None
+
+
+def test_only_news_about_cluster_policies_asks_for_their_report() -> None:
+    ledger, ours = Ledger(), policy()
+    assert not ledger.put("shop", entry(ours, "web"))
+    assert ledger.put("shop", {**entry(ours, "web"), **entry(MESH)})
+    assert not ledger.put("shop", {**entry(ours, "web", "api"), **entry(MESH)})
+    assert ledger.put("shop", {**entry(ours), **entry(MESH, "web")})
