@@ -25,6 +25,7 @@ DEFAULTS: Json = {
     "mode": "Native",
     "nodeRule": "Require",
     "paused": False,
+    "rollout": {"maxConcurrent": "10%", "maxFailed": 1},
     "placement": "First",
 }
 
@@ -154,6 +155,20 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     "a grace period of nothing": (
         {"minTerminationGracePeriodSeconds": 0},
         "spec.minTerminationGracePeriodSeconds",
+    ),
+    "a pace of nothing": (
+        {"rollout": {"maxConcurrent": 0}},
+        "0 is neither a number from 1 nor a percentage from 1% to 100%",
+    ),
+    "a percentage of nothing": (
+        {"rollout": {"maxConcurrent": "0%"}},
+        "0% is neither a number from 1 nor a percentage from 1% to 100%",
+    ),
+    "more than all": ({"rollout": {"maxConcurrent": "101%"}}, "101% is neither a number"),
+    "a pace in words": ({"rollout": {"maxConcurrent": "ten"}}, "ten is neither a number"),
+    "a rollout that stops before it starts": (
+        {"rollout": {"maxFailed": 0}},
+        "spec.rollout.maxFailed",
     ),
     "two sidecars of one name": (
         {"sidecars": [SHIPPER, SHIPPER | {"image": "vector:0.50"}]},
@@ -322,6 +337,15 @@ def test_a_policy_as_large_as_the_bounds_allow_stays_within_the_cost_budget(
     )
 
     assert len(answer["spec"]["targets"]) == 64
+
+
+@pytest.mark.parametrize("pace", [1, 250, "1%", "100%"])
+def test_a_pace_is_a_number_or_a_percentage(served: Lab, pace: int | str) -> None:
+    answer = created(
+        served, policy(f"pace-{pace}".replace("%", "-percent"), rollout={"maxConcurrent": pace})
+    )
+
+    assert answer["spec"]["rollout"] == {"maxConcurrent": pace, "maxFailed": 1}
 
 
 def test_two_appliers_can_own_one_sidecar_each(served: Lab) -> None:

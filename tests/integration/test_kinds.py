@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import JSON, Namespace, cron_job, deployment, policy, stateful_set
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, stays
 
 FULL: JSON = {
     "sidecars": [
@@ -74,6 +74,29 @@ def test_a_target_may_name_one_workload_of_one_kind(shop: Namespace) -> None:
     shop.wait_status("log-shipper", matched=1, current=1)
     assert shop.sidecars("db") == []
     assert "initContainers" in template_of(shop, "statefulset", "db")["spec"]
+
+
+@pytest.mark.usefixtures("controller")
+def test_workloads_change_a_few_at_a_time_and_the_rest_waits_for_their_rollouts(
+    shop: Namespace,
+) -> None:
+    names = [f"web-{number}" for number in range(5)]
+    shop.apply(*(deployment(name, replicas=1) for name in names))
+    eventually(lambda: shop.all("deployment"), until=all_available)
+    shop.lab.kubectl("cordon", "new-0")  # the only capable node: new Pods have to wait
+    try:
+        shop.apply(policy(rollout={"maxConcurrent": 2}))
+        shop.wait_status("log-shipper", updating=2, pending=3)
+        changed = stays(lambda: [name for name in names if shop.sidecars(name)], seconds=2)
+        assert len(changed) == 2
+    finally:
+        shop.lab.kubectl("uncordon", "new-0")
+    shop.wait_status("log-shipper", current=5)
+    assert [shop.get("deployment", name)["metadata"]["generation"] for name in names] == [2] * 5
+
+
+def all_available(deployments: list[JSON]) -> bool:
+    return all(each.get("status", {}).get("availableReplicas") for each in deployments)
 
 
 @pytest.mark.usefixtures("controller")

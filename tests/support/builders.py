@@ -13,7 +13,7 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
-from sidecarpolicy.core.plan import Snapshot
+from sidecarpolicy.core.snapshot import Snapshot
 
 JSON = dict[str, Any]
 

@@ -9,7 +9,7 @@ that a newer CRD added is ignored, not refused.
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 Container = dict[str, Any]
@@ -21,6 +21,8 @@ VolumeMount = dict[str, Any]
 """A raw core/v1 VolumeMount."""
 EnvVar = dict[str, Any]
 """A raw core/v1 EnvVar."""
+
+NumberOrPercent = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
 
 ContainerName = Annotated[
     str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -138,6 +140,19 @@ class ImagePullSecret(Model):
     name: ObjectName = Field(description="Name of the Secret.")
 
 
+class Rollout(Model):
+    """How changes reach existing workloads."""
+
+    max_concurrent: NumberOrPercent = Field(
+        default="10%",
+        description="How many workloads may roll at one time because of the policy: a number, or "
+        "a percentage of those that it selects; at least 1.",
+    )
+    max_failed: Annotated[int, Field(ge=1, le=10000)] = Field(
+        default=1, description="The rollout stops after this many workloads failed theirs."
+    )
+
+
 class SidecarPolicySpec(Model):
     """What to add, to which workloads, and on which nodes the result may run."""
 
@@ -184,6 +199,7 @@ class SidecarPolicySpec(Model):
         description="Require: only nodes known to run native sidecars. Avoid: any node but those "
         "known not to. None: no rule.",
     )
+    rollout: Rollout = Field(default=Rollout(), description="How changes reach existing workloads.")
     paused: bool = Field(
         default=False, description="Freezes existing workloads as they are; nothing is taken back."
     )

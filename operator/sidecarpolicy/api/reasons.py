@@ -34,6 +34,7 @@ class Reason(StrEnum):
     OWNED_BY_CONTROLLER = "OwnedByController"
     NODE_RULE_OWNED_BY_GITOPS = "NodeRuleOwnedByGitOps"
     NODE_RULE_CONTRADICTION = "NodeRuleContradiction"
+    ROLLOUT_STOPPED = "RolloutStopped"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
     # Outcomes of a write.

@@ -161,6 +161,14 @@ _ORDER_RULES: Final = _rules(
         "'sidecar ' + self.sidecar + ' cannot be ordered before or after itself'",
     ),
 )
+_NUMBER_OR_PERCENT_RULES: Final = _rules(
+    (
+        "type(self) == int ? self >= 1 : self.matches('^(100|[1-9][0-9]?)%$')",
+        "must be a number from 1, or a percentage from 1% to 100%",
+        "(type(self) == int ? string(self) : self)"
+        " + ' is neither a number from 1 nor a percentage from 1% to 100%'",
+    ),
+)
 _SPEC_RULES: Final = _rules(
     (
         "!has(self.order) || self.order.all(o, self.sidecars.exists(s, s.name == o.sidecar))",
@@ -185,6 +193,7 @@ _OVERLAYS: Final[dict[str, Json]] = {
     "Order.after": {"x-kubernetes-list-type": "set"},
     "SidecarPolicySpec": _SPEC_RULES,
     "SidecarPolicySpec.order": _ATOMIC,
+    "Rollout.maxConcurrent": {"maxLength": 16} | _NUMBER_OR_PERCENT_RULES,
     "SidecarPolicySpec.targets": _ATOMIC | _TARGET_RULES,
     "SidecarPolicySpec.sidecars": _map_by("name") | {"items": _SIDECAR},
     "SidecarPolicySpec.volumes": _map_by("name") | {"items": _raw("A core/v1 Volume.")},

@@ -17,8 +17,8 @@ from sidecarpolicy.core.facts import (
     template_steps,
     workload_facts,
 )
-from sidecarpolicy.core.plan import Snapshot
 from sidecarpolicy.core.selection import Exclusions, matches
+from sidecarpolicy.core.snapshot import Snapshot
 
 NAMESPACE = "default"
 """Of an object that names none, as for kubectl."""

@@ -12,8 +12,9 @@ from sidecarpolicy.cli import offline
 from sidecarpolicy.cli.manifests import JSON, Manifest
 from sidecarpolicy.core.facts import WorkloadFacts, template_steps
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Plan, Snapshot, plan
+from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Refusals, Snapshot, change_of
+from sidecarpolicy.core.plan import change_of
+from sidecarpolicy.core.snapshot import Refusals, Snapshot
 from sidecarpolicy.core.standing import Refusal, TemplateChange
 
 log = logging.getLogger(__name__)

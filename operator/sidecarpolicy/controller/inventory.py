@@ -1,7 +1,7 @@
 """The inventory: the latest facts of everything watched, and marks of what changed."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sidecarpolicy.cluster.resources import Resource
 from sidecarpolicy.controller.dirty import DirtySet
@@ -20,8 +20,8 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
-from sidecarpolicy.core.plan import Refusals, Snapshot
 from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.core.snapshot import Elsewhere, Refusals, Snapshot
 
 NODE_SETTLE = 0.05
 NAMESPACE_SETTLE = 0.2
@@ -68,6 +68,7 @@ class Inventory:
         *,
         gone: frozenset[str],
         refused: Refusals | None = None,
+        elsewhere: Mapping[str, Elsewhere] | None = None,
         revert_share: str = "10%",
     ) -> Snapshot:
         """What the plan of one namespace depends on."""
@@ -83,6 +84,7 @@ class Inventory:
             namespace_opted_out=facts is not None and facts.opted_out,
             namespace_labels=facts.labels if facts is not None else {},
             refused=refused or {},
+            elsewhere=elsewhere or {},
         )
 
     def policy_names(self) -> frozenset[tuple[str, str]]:

@@ -4,10 +4,13 @@ A policy's status is drawn from it. An entry counts only for the very policy, an
 generation of it, that the pass knew: nothing is reported of a spec that was not planned.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, policy_scope
+from sidecarpolicy.core.snapshot import Elsewhere
+from sidecarpolicy.core.standing import State
 from sidecarpolicy.core.summary import Summary, merge
 
 
@@ -21,21 +24,51 @@ class Entry:
 
 
 class Ledger:
-    """Entries by namespace and policy key."""
+    """Entries by namespace and policy key, and the totals of cluster policies."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Mapping[str, Entry]] = {}
+        self._totals: defaultdict[str, Counter[State]] = defaultdict(Counter)
 
-    def put(self, namespace: str, entries: Mapping[str, Entry]) -> bool:
-        """Replaces a namespace's entries; whether any of a cluster policy is new."""
+    def put(self, namespace: str, entries: Mapping[str, Entry]) -> frozenset[str]:
+        """Replaces a namespace's entries.
+
+        Returns the scopes to look at because of it: CLUSTER if there is news of its policies,
+        and the namespaces in which such a policy waits for a place that is free now.
+        """
         before = self._entries.get(namespace, {})
         self._entries[namespace] = entries
-        keys = {*before, *entries}
-        return any(before.get(key) != entries.get(key) for key in keys if _of_cluster(key))
+        changed = {
+            key
+            for key in before.keys() | entries.keys()
+            if _of_cluster(key) and before.get(key) != entries.get(key)
+        }
+        freed = [key for key in changed if self._count(key, before, entries)]
+        waiting = {space for key in freed for space in self._entries if self._waits(key, space)}
+        return frozenset(waiting | {CLUSTER} if changed else ())
 
     def drop(self, namespace: str) -> None:
         """Forgets a namespace."""
-        self._entries.pop(namespace, None)
+        self.put(namespace, {})
+        del self._entries[namespace]
+
+    def elsewhere(self, namespace: str) -> Mapping[str, Elsewhere]:
+        """What cluster policies have to do with outside of a namespace."""
+        own = self._entries.get(namespace, {})
+        return {key: _elsewhere(total, own.get(key)) for key, total in self._totals.items()}
+
+    def _count(self, key: str, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> bool:
+        """Brings a total up to date; whether fewer workloads keep others waiting now."""
+        total = self._totals[key]
+        busy = total[State.UPDATING] + total[State.FAILED]
+        for entries, add in ((before, total.subtract), (after, total.update)):
+            if key in entries:
+                add(entries[key].summary.counts)
+        return total[State.UPDATING] + total[State.FAILED] < busy
+
+    def _waits(self, key: str, namespace: str) -> bool:
+        entry = self._entries[namespace].get(key)
+        return entry is not None and entry.summary.counts[State.PENDING] > 0
 
     def summary(self, policy: PolicyFacts) -> Summary | None:
         """What the policy's workloads come to; None until all were planned under its spec."""
@@ -48,6 +81,15 @@ class Ledger:
 
 def _of_cluster(key: str) -> bool:
     return policy_scope(key, "namespace") == CLUSTER
+
+
+def _elsewhere(total: Counter[State], own: Entry | None) -> Elsewhere:
+    rest = total - own.summary.counts if own is not None else total
+    return Elsewhere(
+        matched=sum(number for state, number in rest.items() if state is not State.SKIPPED),
+        rolling=rest[State.UPDATING],
+        failed=rest[State.FAILED],
+    )
 
 
 def _about(entry: Entry, policy: PolicyFacts) -> bool:

@@ -22,8 +22,9 @@ from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.core.facts import CLUSTER, Ref
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Plan, Snapshot, plan
+from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.semantic import fingerprint
+from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Attempt, TemplateChange, report
 from sidecarpolicy.core.status import policy_status
 from sidecarpolicy.core.summary import summarize
@@ -85,6 +86,7 @@ class Reconciler:
             namespace,
             gone=self._departures.proved(namespace),
             refused=self._culprits.held(),
+            elsewhere=self._ledger.elsewhere(namespace),
             revert_share=self._revert_share,
         )
         decided = plan(snapshot)
@@ -150,8 +152,8 @@ class Reconciler:
         for policy in snapshot.policies:
             standings = report(policy.key, decided.standings[policy.key], attempts)
             entries[policy.key] = Entry(policy.uid, policy.generation, summarize(standings))
-        if self._ledger.put(snapshot.namespace, entries):
-            self._inventory.dirty_scopes.mark(CLUSTER)
+        for scope in self._ledger.put(snapshot.namespace, entries):
+            self._inventory.dirty_scopes.mark(scope)
 
     async def _report(self, scope: str) -> None:
         """Publishes what is new of the policies that live there."""

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecarpolicy.core.decision import unselected
 from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Plan, Snapshot, plan, unselected
+from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

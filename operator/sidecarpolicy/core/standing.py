@@ -40,15 +40,14 @@ class Standing:
 class TemplateChange:
     """One guarded JSON patch of a workload, and the template that it leads to.
 
-    `policies` are the keys whose parts it changes; `reverts` says that it takes back what
-    deleted policies left; `leftovers` is what has to stay of that.
+    `policies` are the keys whose parts it changes; `leftovers` is what has to stay of what
+    deleted policies left.
     """
 
     ref: Ref
     patch: Patch
     policies: frozenset[str]
     template: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    reverts: bool = False
     leftovers: tuple[Finding, ...] = ()
 
 

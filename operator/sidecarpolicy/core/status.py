@@ -10,8 +10,8 @@ from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.decision import blocker
 from sidecarpolicy.core.facts import PolicyFacts
-from sidecarpolicy.core.plan import blocker
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.summary import Summary
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
+from sidecarpolicy.core.snapshot import Elsewhere
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.summary import summarize
 from tests.support.builders import policy
@@ -46,6 +47,32 @@ def test_what_was_planned_for_a_deleted_policy_is_not_its_namesakes() -> None:
     ledger.put("shop", entry(ours, "web"))
     assert matched(ledger, ours) == 1
     assert matched(ledger, replace(ours, uid="another")) is None
+
+
+def rolling(of: PolicyFacts, *states: State) -> dict[str, Entry]:
+    standings = [
+        Standing(Ref("Deployment", "shop", f"web-{number}"), state)
+        for number, state in enumerate(states)
+    ]
+    return {of.key: Entry(of.uid, 1, summarize(standings))}
+
+
+def test_each_namespace_knows_what_a_cluster_policy_does_elsewhere() -> None:
+    ledger = Ledger()
+    ledger.put("shop", rolling(MESH, State.UPDATING, State.SKIPPED, State.CURRENT))
+    ledger.put("bank", rolling(MESH, State.FAILED))
+    assert ledger.elsewhere("shop") == {MESH.key: Elsewhere(matched=1, failed=1)}
+    assert ledger.elsewhere("new") == {MESH.key: Elsewhere(matched=3, rolling=1, failed=1)}
+    ledger.drop("shop")
+    assert ledger.elsewhere("new") == {MESH.key: Elsewhere(matched=1, failed=1)}
+
+
+def test_a_rollout_that_finished_wakes_the_namespaces_that_wait_for_its_place() -> None:
+    ledger = Ledger()
+    ledger.put("shop", rolling(MESH, State.UPDATING))
+    assert ledger.put("bank", rolling(MESH, State.PENDING)) == {CLUSTER}
+    ledger.put("idle", rolling(MESH, State.CURRENT))
+    assert ledger.put("shop", rolling(MESH, State.CURRENT)) == {CLUSTER, "bank"}
 
 
 def test_only_news_about_cluster_policies_asks_for_their_report() -> None:

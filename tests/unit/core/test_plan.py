@@ -17,7 +17,9 @@ from sidecarpolicy.core.facts import (
     workload_facts,
 )
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Plan, Snapshot, plan, share
+from sidecarpolicy.core.pace import share
+from sidecarpolicy.core.plan import Plan, plan
+from sidecarpolicy.core.snapshot import Elsewhere, Snapshot
 from sidecarpolicy.core.standing import (
     Attempt,
     Refusal,
@@ -375,6 +377,88 @@ def test_a_refusal_is_void(refusal: Refusal) -> None:
         refusal = replace(refusal, revision=asked.desired.revision)
     start = snapshot(policies=(asked,), workloads=(workload(),))
     assert len(plan(replace(start, refused={(WEB, asked.key): refusal})).changes) == 1
+
+
+def many(number: int, **changes: Any) -> tuple[WorkloadFacts, ...]:
+    return tuple(workload(f"web-{each:02}", **changes) for each in range(number))
+
+
+def changed(decided: Plan) -> list[str]:
+    return [change.ref.name for change in decided.changes]
+
+
+def rolled(facts: WorkloadFacts, *, of: Plan, **status: Any) -> WorkloadFacts:
+    """A workload as it is after the plan's patch, its own rollout as the status says."""
+    (change,) = (each for each in of.changes if each.ref == facts.ref)
+    raw = deployment(facts.ref.name, status={"observedGeneration": 2, **status})
+    patched: Any = jsonpatch.apply_patch(raw, change.patch)
+    patched["metadata"]["generation"] += 1
+    return workload_facts(patched, kind="Deployment")
+
+
+STOPPED = [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]
+
+
+def test_only_so_many_workloads_roll_at_one_time() -> None:
+    start = snapshot(policies=(policy(rollout={"maxConcurrent": 2}),), workloads=many(4))
+    first = plan(start)
+    assert changed(first) == ["web-00", "web-01"]
+    rolling, done = (
+        rolled(start.workloads[0], of=first, updatedReplicas=1),
+        rolled(start.workloads[1], of=first),
+    )
+    then = plan(replace(start, workloads=(rolling, done, *start.workloads[2:])))
+    assert changed(then) == ["web-02"]
+    assert then.standings[KEY][-1] == Standing(start.workloads[3].ref, State.PENDING)
+
+
+def test_a_rollout_stops_when_too_many_workloads_failed_and_a_new_revision_goes_on() -> None:
+    start = snapshot(policies=(policy(rollout={"maxConcurrent": 1}),), workloads=many(3))
+    failed = rolled(start.workloads[0], of=plan(start), updatedReplicas=1, conditions=STOPPED)
+    then = replace(start, workloads=(failed, *start.workloads[1:]))
+    stopped = plan(then)
+    assert changed(stopped) == []
+    assert set(states(stopped).values()) == {
+        (State.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED),
+        (State.PENDING, Reason.ROLLOUT_STOPPED),
+    }
+    more = policy(rollout={"maxConcurrent": 1, "maxFailed": 2})
+    assert changed(plan(replace(then, policies=(more,)))) == ["web-01"]
+    mended = policy(rollout={"maxConcurrent": 1}, sidecars=[sidecar(image="mended")])
+    assert changed(plan(replace(then, policies=(mended,)))) == ["web-00"]
+
+
+def test_a_policy_that_waits_keeps_no_other_from_its_turn() -> None:
+    slow = policy("slow", rollout={"maxConcurrent": 1})
+    quick = policy("quick", sidecars=[sidecar("agent")], rollout={"maxConcurrent": "100%"})
+    decided = plan(snapshot(policies=(quick, slow), workloads=many(2)))
+    assert [(each.ref.name, set(each.policies)) for each in decided.changes] == [
+        ("web-00", {quick.key, slow.key}),
+        ("web-01", {quick.key}),
+    ]
+
+
+def test_a_workload_that_rolls_as_it_is_takes_no_place() -> None:
+    fresh = workload("fresh", status={"updatedReplicas": 1})
+    one = policy(rollout={"maxConcurrent": 1})
+    decided = plan(snapshot(policies=(one,), workloads=(*many(2), fresh)))
+    assert changed(decided) == ["fresh", "web-00"]
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "expected"),
+    [
+        pytest.param(Elsewhere(matched=18), ["web-00", "web-01"], id="others count for the share"),
+        pytest.param(Elsewhere(matched=18, rolling=1), ["web-00"], id="some roll there"),
+        pytest.param(Elsewhere(matched=18, rolling=2), [], id="as many as may roll there"),
+        pytest.param(Elsewhere(matched=18, failed=1), [], id="one failed there"),
+    ],
+)
+def test_the_pace_of_a_cluster_policy_is_that_of_all_namespaces(
+    elsewhere: Elsewhere, expected: list[str]
+) -> None:
+    start = snapshot(policies=(cluster_policy(),), workloads=many(2), namespace_labels=ON)
+    assert changed(plan(replace(start, elsewhere={MESH: elsewhere}))) == expected
 
 
 def test_an_empty_namespace_needs_nothing() -> None:

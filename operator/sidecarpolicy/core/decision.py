@@ -1,0 +1,206 @@
+"""The decision about one workload: a verdict for each policy, and the change that follows.
+
+Reads top to bottom as the rules of the product: who is selected, what holds a policy
+back, what to do, and how the result reads in the policy's status.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecarpolicy.api.models import NodeRule
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
+from sidecarpolicy.core.jsonpatch import difference, guard
+from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.selection import mismatch, opted_out
+from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
+
+
+def blocker(policy: PolicyFacts, nodes: NodeTally) -> Finding | None:
+    """What keeps a policy from changing any workload, or None."""
+    if policy.spec is None:
+        return Finding(Reason.INVALID, policy.invalid)
+    if policy.spec.paused:
+        return Finding(Reason.PAUSED, "paused: existing and new workloads stay as they are")
+    if nodes.total and not nodes.capable and policy.spec.node_rule is not NodeRule.NONE:
+        return Finding(
+            Reason.NO_CAPABLE_NODES,
+            f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload with all that the decision about it needs."""
+
+    workload: WorkloadFacts
+    template: Mapping[str, Any]
+    revisions: Mapping[str, str]
+    selected_by: tuple[PolicyFacts, ...]
+    refusal: Finding | None
+    snapshot: Snapshot
+    waits: Mapping[str, Finding | None] = field(default_factory=dict)
+    """Keys of policies whose turn it is not, with what there is to say about it."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with one workload, and how it stands under the policies that select it."""
+
+    case: Case
+    change: TemplateChange | None
+    standings: Mapping[str, Standing]
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """Keys of the policies that the template's record names."""
+        return frozenset(self.case.revisions)
+
+
+def case_of(workload: WorkloadFacts, snapshot: Snapshot) -> Case:
+    """Looks at a workload before any decision about it."""
+    template = json.loads(workload.template)
+    record = read_record(template)
+    policies = record.policies if isinstance(record, Record) else {}
+    return Case(
+        workload=workload,
+        template=template,
+        revisions={key: each.revision for key, each in policies.items()},
+        selected_by=tuple(
+            each
+            for each in snapshot.policies
+            if unselected(each, workload, template, snapshot) is None
+        ),
+        refusal=_refusal(workload, template, snapshot),
+        snapshot=snapshot,
+    )
+
+
+def decide(case: Case) -> Decision:
+    """A verdict for each policy that concerns the workload, and the change that follows."""
+    verdicts = _verdicts(case)
+    workload = case.workload
+    injection = inject(case.template, verdicts, site=workload.site, claims=workload.claims)
+    concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
+    return Decision(
+        case=case,
+        change=_change(case, injection),
+        standings={policy.key: _standing(policy, case, injection) for policy in concerned},
+    )
+
+
+def _change(case: Case, injection: Injection) -> TemplateChange | None:
+    workload = case.workload
+    patch = difference(case.template, injection.template, path=workload.template_path)
+    if not patch:
+        return None
+    gone = injection.changed & case.snapshot.gone
+    return TemplateChange(
+        ref=workload.ref,
+        patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
+        policies=injection.changed,
+        template=injection.template,
+        leftovers=tuple(found for key in gone for found in injection.leftovers.get(key, ())),
+    )
+
+
+def _concerns(policy: PolicyFacts, case: Case) -> bool:
+    return policy in case.selected_by or policy.key in case.revisions
+
+
+def _verdicts(case: Case) -> list[Verdict]:
+    known = {policy.key for policy in case.snapshot.policies}
+    gone = (case.snapshot.gone - known - case.waits.keys()) & case.revisions.keys()
+    return [
+        *(Verdict(key, Action.REMOVE) for key in sorted(gone)),
+        *(_verdict(each, case) for each in case.snapshot.policies if _concerns(each, case)),
+    ]
+
+
+def unselected(
+    policy: PolicyFacts, workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapshot
+) -> str | None:
+    """Why a policy does not select a workload of the snapshot, or None if it does."""
+    if snapshot.excluded:
+        return f"namespace {snapshot.namespace} is excluded from all policies"
+    if policy.spec is None:
+        return policy.invalid
+    return mismatch(
+        policy.spec,
+        kind=workload.ref.kind,
+        name=workload.ref.name,
+        template=template,
+        namespace_labels=snapshot.namespace_labels,
+    )
+
+
+def _refusal(
+    workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapshot
+) -> Finding | None:
+    """Why no policy may be applied to this workload, or None."""
+    if opted_out(template.get("metadata")):
+        return Finding(Reason.OPTED_OUT, "its Pod template opts out")
+    if snapshot.namespace_opted_out:
+        return Finding(Reason.OPTED_OUT, "its namespace opts out")
+    if workload.owner is not None:
+        return Finding(
+            Reason.OWNED_BY_CONTROLLER, f"{workload.owner} controls it and would undo any change"
+        )
+    return None
+
+
+def _verdict(policy: PolicyFacts, case: Case) -> Verdict:
+    if policy.spec is None or policy.key in case.waits:
+        return Verdict(policy.key, Action.HOLD, policy.desired)
+    if _leaving(policy, case) or _opted_out(case):
+        return Verdict(policy.key, Action.REMOVE)
+    held = case.refusal or blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+    if held is not None:
+        return Verdict(policy.key, Action.HOLD, policy.desired)
+    return Verdict(policy.key, Action.APPLY, policy.desired)
+
+
+def _refused(policy: PolicyFacts, case: Case) -> Finding | None:
+    """Why the API server would not take the policy here, as far as it was asked about this."""
+    refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
+    if refusal is None or policy.desired is None:
+        return None
+    asked = (refusal.revision, refusal.generation)
+    same = asked == (policy.desired.revision, case.workload.generation)
+    return refusal.finding if same else None
+
+
+def _leaving(policy: PolicyFacts, case: Case) -> bool:
+    return policy.spec is not None and policy not in case.selected_by
+
+
+def _opted_out(case: Case) -> bool:
+    return case.refusal is not None and case.refusal.reason is Reason.OPTED_OUT
+
+
+_STATE_OF_OBSTACLE = {
+    Reason.NODE_RULE_OWNED_BY_GITOPS: State.SKIPPED,
+    Reason.RECORD_UNREADABLE: State.SKIPPED,
+}
+
+
+def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing:
+    ref = case.workload.ref
+    if _leaving(policy, case):
+        return Standing(ref, State.PENDING, leaving=True)
+    if case.refusal is not None:
+        return Standing(ref, State.SKIPPED, case.refusal)
+    for finding in injection.obstacles.get(policy.key, ()):
+        return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
+    if policy.key not in injection.current:
+        found = blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+        found = found or case.waits.get(policy.key)
+        return Standing(ref, State.PENDING, found)
+    return rollout_standing(ref, case.workload.rollout)

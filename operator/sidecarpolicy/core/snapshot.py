@@ -1,0 +1,43 @@
+"""The snapshot: all that the plan of one namespace depends on, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
+from sidecarpolicy.core.standing import Refusal
+
+Refusals = Mapping[tuple[Ref, str], Refusal]
+"""What the API server would not take, by workload and policy key."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a cluster policy has to do with in all other namespaces: numbers of workloads."""
+
+    matched: int = 0
+    rolling: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that the plan of one namespace depends on.
+
+    `policies` are those of the namespace and all of the cluster, in the order of their keys.
+    `gone` holds the keys of policies whose absence is proved; a recorded policy that
+    is neither here nor in `policies` is held, because a missed event is no proof.
+    `revert_share` is a number or a percentage of workloads to revert at one time.
+    """
+
+    namespace: str
+    policies: tuple[PolicyFacts, ...] = ()
+    workloads: tuple[WorkloadFacts, ...] = ()
+    nodes: NodeTally = field(default_factory=NodeTally)
+    gone: frozenset[str] = frozenset()
+    revert_share: str = "10%"
+    excluded: bool = False
+    namespace_opted_out: bool = False
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=dict)
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
