@@ -21,7 +21,9 @@ CRD_NAMES = (
 NAMESPACE = f"crd-test-{uuid4().hex[:8]}"
 SHIPPER: Json = {"name": "shipper", "image": "fluent-bit:3.2"}
 DEFAULTS: Json = {
-    "targets": [{"kind": "Deployment"}, {"kind": "StatefulSet"}, {"kind": "CronJob"}],
+    "targets": [
+        {"kind": kind} for kind in ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job")
+    ],
     "mode": "Native",
     "nodeRule": "Require",
     "paused": False,

@@ -66,7 +66,10 @@ class TargetKind(StrEnum):
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
     CRON_JOB = "CronJob"
+    JOB = "Job"
+    POD = "Pod"
 
 
 class Operator(StrEnum):
@@ -161,8 +164,8 @@ class SidecarPolicySpec(Model):
         "PodDisruptionBudget do. Required; {} selects every workload of the namespace."
     )
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=64)] = Field(
-        default=tuple(Target(kind=kind) for kind in TargetKind),
-        description="Kinds of workload, optionally by name.",
+        default=tuple(Target(kind=kind) for kind in TargetKind if kind is not TargetKind.POD),
+        description="Kinds of workload, optionally by name; absent: all but Pod.",
     )
     mode: Mode = Field(
         default=Mode.NATIVE,

@@ -23,6 +23,9 @@ FIELD_MANAGER: Final = "sidecarpolicy-operator"
 INJECTED_ANNOTATION: Final = f"{GROUP}/injected"
 """On a Pod template: the record of what was added, as JSON (see core.record)."""
 
+ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
+"""On a DaemonSet's Pod template: whose revision made its Pods anew (see core.daemonset)."""
+
 INJECTED_LABEL: Final = f"{GROUP}/injected"
 """On a Pod template, always "true": lets our Pods be watched by a selector."""
 

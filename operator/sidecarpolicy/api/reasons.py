@@ -29,6 +29,8 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"
     PORT_CONFLICT = "PortConflict"
     ORDER_IMPOSSIBLE = "OrderImpossible"
+    IMMUTABLE_TEMPLATE = "ImmutableTemplate"
+    MISSED_ADMISSION = "MissedAdmission"
     PART_CHANGED = "PartChanged"
     RECORD_UNREADABLE = "RecordUnreadable"
     OWNED_BY_CONTROLLER = "OwnedByController"

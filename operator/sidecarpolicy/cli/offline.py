@@ -19,12 +19,16 @@ from sidecarpolicy.core.facts import (
 )
 from sidecarpolicy.core.selection import Exclusions, matches
 from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.subject import TEMPLATE_KINDS, subject_of
 
 NAMESPACE = "default"
 """Of an object that names none, as for kubectl."""
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
 """Every namespace has it; the API server sets it (KEP-2161)."""
+
+_RENDERED = TEMPLATE_KINDS | {TargetKind.JOB, TargetKind.POD}
+"""Not DaemonSet: its template stays as it is, its Pods get sidecars by their nodes."""
 
 _EXCLUSIONS = Exclusions(own_namespace=SYSTEM_NAMESPACE)
 
@@ -54,11 +58,13 @@ def _policy(manifest: Manifest) -> PolicyFacts:
 
 def workload(manifest: Manifest) -> WorkloadFacts | None:
     """The workload in a manifest; None for any other kind of object."""
-    kind = manifest.obj["kind"]
-    if kind not in set(TargetKind):
+    kind, obj = manifest.obj["kind"], _complete(manifest.obj, NAMESPACE)
+    if kind not in _RENDERED:
         return None
     try:
-        return workload_facts(_complete(manifest.obj, NAMESPACE), kind=kind)
+        subject = subject_of(obj, kind=kind, name=obj["metadata"]["name"])
+        owned = subject is None or subject.kind != kind
+        return None if owned else workload_facts(obj, kind=kind)
     except (KeyError, TypeError, AttributeError) as error:
         raise UnusableInputError(
             f"{manifest.where}: {title(manifest.obj)} has no usable Pod template: {error!r}"
@@ -91,6 +97,7 @@ def snapshot(
         excluded=_EXCLUSIONS.covers(name),
         namespace_opted_out=namespace.opted_out,
         namespace_labels={_NAME_LABEL: name, **namespace.labels},
+        creating=subject.ref.kind not in TEMPLATE_KINDS,  # nothing else can be changed later
     )
 
 

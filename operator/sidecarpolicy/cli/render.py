@@ -3,7 +3,6 @@
 Both go through the same plan as the controller does, so they cannot disagree with it.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,14 +68,15 @@ def _without(obj: JSON, workload: WorkloadFacts, record: Record) -> tuple[JSON, 
 
 def _changed(obj: JSON, decided: Plan) -> JSON:
     for change in decided.changes:
-        result = copy.deepcopy(obj)
-        owner: Any = result
-        *steps, last = template_steps(obj["kind"])
-        for step in steps:
-            owner = owner[step]
-        owner[last] = change.template
-        return result
+        return _with_template(obj, template_steps(obj["kind"]), change.template)
     return obj
+
+
+def _with_template(obj: JSON, steps: Sequence[str], template: Any) -> JSON:
+    """The object with another Pod template at the end of these steps."""
+    if not steps:
+        return dict(template)
+    return {**obj, steps[0]: _with_template(obj[steps[0]], steps[1:], template)}
 
 
 def _findings(decided: Plan) -> Iterator[str]:

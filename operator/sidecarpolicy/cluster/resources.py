@@ -29,6 +29,7 @@ class Resource:
 
 
 NODES: Final = Resource("", "v1", "nodes", "Node")
+PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 POLICIES: Final = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
@@ -38,7 +39,12 @@ CLUSTER_POLICIES: Final = Resource(
 STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet")
 CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob")
 
-WORKLOADS: Final = {each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, CRON_JOBS)}
+DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
+JOBS: Final = Resource("batch", "v1", "jobs", "Job")
+
+WORKLOADS: Final = {
+    each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS, JOBS)
+}
 """Workload resources by the kind that a policy's targets name."""
 
 

@@ -2,35 +2,27 @@
 
 import asyncio
 import logging
-import os
-import signal
-import threading
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
 
 import kopf
-import uvloop
 
 from sidecarpolicy.cluster.api import Api
-from sidecarpolicy.cluster.connection import Connection, NoClusterError, connect
+from sidecarpolicy.cluster.connection import Connection, connect
 from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.handlers import registry, settings
-from sidecarpolicy.controller.health import health_server
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.labeller import Labeller
-from sidecarpolicy.controller.logs import configure_logging
 from sidecarpolicy.controller.reconciler import Reconciler
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.process.health import health_server
+from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
+from sidecarpolicy.process.logs import configure_logging
 
 log = logging.getLogger(__name__)
-
-_LAST_SECONDS = 3.0
-"""How long what was cancelled may take to end."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +40,7 @@ class Options:
 def run(options: Options) -> None:
     """Runs the controller; returns after a signal, raises if a part of it fails."""
     configure_logging(as_json=options.json_logs, debug=options.debug)
-    uvloop.run(_main_and_leave(options))
-
-
-async def _main_and_leave(options: Options) -> None:
-    """Runs it, and sees to it that the process then ends: tasks of Kopf may not let go."""
-    code = 1
-    try:
-        await _main(options)
-        code = 0
-    except NoClusterError:
-        raise
-    except Exception as error:
-        log.error("The controller ends, because a part of it failed: %r", error)
-        raise
-    finally:
-        leaving = threading.Timer(_LAST_SECONDS, os._exit, (code,))
-        leaving.daemon = True
-        leaving.start()
+    run_to_end(_main(options))
 
 
 async def _main(options: Options) -> None:
@@ -104,8 +79,8 @@ class Controller:
     async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
         async with health_server(self._listen, ready=self.ready):
-            await _first_to_end(
-                _signal(),
+            await first_to_end(
+                told_to_end(),
                 self._watch(),
                 self._departures.run(),
                 self._census.run(),
@@ -119,7 +94,7 @@ class Controller:
         self._counted.set()
         # Not kopf.operator(): when a watch of its dies, that one waits for its own orderly end,
         # which may never come, and the process would go on blind.
-        await _first_to_end(
+        await first_to_end(
             *await kopf.spawn_tasks(
                 registry=registry(self._connection, self._inventory),
                 settings=settings(),
@@ -135,26 +110,3 @@ class Controller:
             await reflector.listed.wait()
         log.info("The cluster is listed; the controller is ready")
         await self._reconciler.run()
-
-
-async def _signal() -> None:
-    """Ends on SIGTERM or SIGINT. Kopf takes both over, but only once it runs: until then a
-    process that is PID 1 would ignore them.
-    """
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    await told.wait()
-
-
-async def _first_to_end(*parts: Awaitable[Any]) -> None:
-    """Runs all until the first ends, which ends the others; raises what that one raised."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=_LAST_SECONDS)
-    for task in done:
-        task.result()

@@ -195,7 +195,10 @@ class WorkloadMirror:
             self._inventory.forget_workload(ref)
 
     def store(self, workload: WorkloadFacts) -> None:
-        """Takes in one workload."""
+        """Takes in one workload; a Job that ended is none any more."""
+        if workload.over:
+            self.forget(workload)
+            return
         self._known.add(workload.ref)
         self._inventory.see_workload(workload)
 

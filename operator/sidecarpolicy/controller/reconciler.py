@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Outcome, Result
-from sidecarpolicy.cluster.resources import WORKLOADS
+from sidecarpolicy.cluster.resources import DAEMON_SETS, WORKLOADS
 from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.culprits import Culprits
+from sidecarpolicy.controller.daemons import Daemons
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
@@ -60,6 +61,7 @@ class Reconciler:
         self._revert_share = revert_share
         self._ledger = Ledger()
         self._culprits = Culprits(api, inventory)
+        self._daemons = Daemons(api, inventory)
         self._backoff = Backoff()
         self._failures: dict[Ref, tuple[str, Finding]] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
@@ -112,6 +114,8 @@ class Reconciler:
             self._backoff.succeeded(change.ref)  # a new wish need not wait for the old one
         elif self._backoff.rest(change.ref, now=time.monotonic()) > 0:
             return Attempt(change, failure=finding)
+        if change.ref.kind == DAEMON_SETS.kind and (found := await self._daemons.idle(change.ref)):
+            return Attempt(change, idle=found)
         async with self._slots:
             outcome = await self._api.patch_json(
                 WORKLOADS[change.ref.kind],

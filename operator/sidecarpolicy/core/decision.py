@@ -5,12 +5,13 @@ back, what to do, and how the result reads in the policy's status.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule
+from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
@@ -22,12 +23,15 @@ from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 
 
-def blocker(policy: PolicyFacts, nodes: NodeTally) -> Finding | None:
-    """What keeps a policy from changing any workload, or None."""
+def blocker(policy: PolicyFacts, nodes: NodeTally, *, creating: bool = False) -> Finding | None:
+    """What keeps a policy from changing any workload, or None.
+
+    A paused policy freezes what exists; what is being created now still gets its sidecars.
+    """
     if policy.spec is None:
         return Finding(Reason.INVALID, policy.invalid)
-    if policy.spec.paused:
-        return Finding(Reason.PAUSED, "paused: existing and new workloads stay as they are")
+    if policy.spec.paused and not creating:
+        return Finding(Reason.PAUSED, "paused: existing workloads stay as they are")
     if nodes.total and not nodes.capable and policy.spec.node_rule is not NodeRule.NONE:
         return Finding(
             Reason.NO_CAPABLE_NODES,
@@ -48,6 +52,8 @@ class Case:
     snapshot: Snapshot
     waits: Mapping[str, Finding | None] = field(default_factory=dict)
     """Keys of policies whose turn it is not, with what there is to say about it."""
+    node_rule: bool = True
+    """Whether Pods made from the template may still choose their node."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +71,16 @@ class Decision:
 
 
 def case_of(workload: WorkloadFacts, snapshot: Snapshot) -> Case:
-    """Looks at a workload before any decision about it."""
-    template = json.loads(workload.template)
-    record = read_record(template)
-    policies = record.policies if isinstance(record, Record) else {}
+    """Looks at a workload as the controller keeps it."""
+    return look(workload, json.loads(workload.template), snapshot)
+
+
+def look(workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapshot) -> Case:
+    """Looks at a workload with this template before any decision about it."""
     return Case(
         workload=workload,
         template=template,
-        revisions={key: each.revision for key, each in policies.items()},
+        revisions=_revisions(workload, template),
         selected_by=tuple(
             each
             for each in snapshot.policies
@@ -83,17 +91,36 @@ def case_of(workload: WorkloadFacts, snapshot: Snapshot) -> Case:
     )
 
 
+def _revisions(workload: WorkloadFacts, template: Mapping[str, Any]) -> Mapping[str, str]:
+    """What was done here, by policy key."""
+    if workload.ref.kind == TargetKind.DAEMON_SET:
+        return daemonset.revisions(template)
+    record = read_record(template)
+    policies = record.policies if isinstance(record, Record) else {}
+    return {key: each.revision for key, each in policies.items()}
+
+
 def decide(case: Case) -> Decision:
     """A verdict for each policy that concerns the workload, and the change that follows."""
-    verdicts = _verdicts(case)
-    workload = case.workload
-    injection = inject(case.template, verdicts, site=workload.site, claims=workload.claims)
+    injection = _carried_out(case, _verdicts(case))
     concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
     return Decision(
         case=case,
         change=_change(case, injection),
         standings={policy.key: _standing(policy, case, injection) for policy in concerned},
     )
+
+
+def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
+    """The verdicts as far as the kind allows: a Job's template never changes, a DaemonSet's
+    is only told to roll. What is being created can have everything.
+    """
+    workload = case.workload
+    if not case.snapshot.creating and workload.ref.kind == TargetKind.JOB:
+        return Injection(case.template, current=frozenset(case.revisions))
+    if not case.snapshot.creating and workload.ref.kind == TargetKind.DAEMON_SET:
+        return daemonset.mark(case.template, verdicts)
+    return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
 
 
 def _change(case: Case, injection: Injection) -> TemplateChange | None:
@@ -161,10 +188,17 @@ def _verdict(policy: PolicyFacts, case: Case) -> Verdict:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     if _leaving(policy, case) or _opted_out(case):
         return Verdict(policy.key, Action.REMOVE)
-    held = case.refusal or blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+    held = case.refusal or _blocker(policy, case) or _refused(policy, case)
     if held is not None:
         return Verdict(policy.key, Action.HOLD, policy.desired)
-    return Verdict(policy.key, Action.APPLY, policy.desired)
+    wish = policy.desired
+    if wish is not None and not case.node_rule:
+        wish = replace(wish, node_rule=NodeRule.NONE)
+    return Verdict(policy.key, Action.APPLY, wish)
+
+
+def _blocker(policy: PolicyFacts, case: Case) -> Finding | None:
+    return blocker(policy, case.snapshot.nodes, creating=case.snapshot.creating)
 
 
 def _refused(policy: PolicyFacts, case: Case) -> Finding | None:
@@ -193,14 +227,30 @@ _STATE_OF_OBSTACLE = {
 
 def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing:
     ref = case.workload.ref
-    if _leaving(policy, case):
+    if _leaving(policy, case) and ref.kind != TargetKind.JOB:
         return Standing(ref, State.PENDING, leaving=True)
     if case.refusal is not None:
         return Standing(ref, State.SKIPPED, case.refusal)
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
+    if policy.key not in injection.current and ref.kind == TargetKind.JOB:
+        return Standing(ref, State.SKIPPED, _too_late(policy, case.workload))
     if policy.key not in injection.current:
-        found = blocker(policy, case.snapshot.nodes) or _refused(policy, case)
+        found = _blocker(policy, case) or _refused(policy, case)
         found = found or case.waits.get(policy.key)
         return Standing(ref, State.PENDING, found)
     return rollout_standing(ref, case.workload.rollout)
+
+
+def _too_late(policy: PolicyFacts, job: WorkloadFacts) -> Finding:
+    """Why a running Job has no sidecar; its template cannot be changed any more."""
+    if job.created > policy.created:
+        return Finding(
+            Reason.MISSED_ADMISSION,
+            "it was created without its sidecars, while the webhook was away or the policy did not "
+            "select it yet; a Job's template cannot be changed, so it ends without them",
+        )
+    return Finding(
+        Reason.IMMUTABLE_TEMPLATE,
+        "it is older than the policy, and a Job's template cannot be changed; a new one has them",
+    )

@@ -5,7 +5,7 @@ fit into memory and a patch needs no GET.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,6 +76,8 @@ class PolicyFacts:
     spec: SidecarPolicySpec | None
     desired: Desired | None
     invalid: str = ""
+    deleting: bool = False
+    created: str = ""
     status: RawObject = field(default_factory=dict, compare=False)
 
     @property
@@ -101,18 +103,31 @@ class WorkloadFacts:
     rollout: RolloutFacts
     claims: frozenset[str] = frozenset()
     """Names of volumeClaimTemplates, which silently replace volumes of the same name."""
+    created: str = ""
+    """When, RFC 3339 in UTC, so that it sorts as text."""
+    over: bool = False
+    """Whether a Job has ended."""
 
     @property
     def template_path(self) -> str:
         """Where the Pod template stands in the object, as a JSON pointer."""
-        return "/" + "/".join(template_steps(self.ref.kind))
+        return pointer(template_steps(self.ref.kind))
 
 
 def template_steps(kind: str) -> tuple[str, ...]:
-    """The way from a workload to its Pod template."""
-    return (
-        ("spec", "jobTemplate", "spec", "template") if kind == "CronJob" else ("spec", "template")
-    )
+    """The way from a workload to its Pod template; a Pod is its own."""
+    return _STEPS.get(kind, ("spec", "template"))
+
+
+_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+    "Pod": (),
+}
+
+
+def pointer(steps: Iterable[str]) -> str:
+    """A JSON pointer (RFC 6901); none of our steps needs escaping."""
+    return "".join(f"/{step}" for step in steps)
 
 
 def version(meta: RawObject) -> int:
@@ -186,6 +201,8 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         spec=spec,
         desired=desired(policy_key(scope, meta["name"]), spec) if spec else None,
         invalid=invalid,
+        deleting="deletionTimestamp" in meta,
+        created=meta.get("creationTimestamp") or "",
         status=obj.get("status") or {},
     )
 
@@ -196,7 +213,6 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
     template: Any = obj
     for step in steps:
         template = template[step]
-    claims = obj["spec"].get("volumeClaimTemplates") or ()
     return WorkloadFacts(
         ref=Ref(kind, meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -204,12 +220,54 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         generation=meta.get("generation", 0),
         template=json.dumps(template, separators=(",", ":")).encode(),
         site=node_rule_site(meta.get("managedFields") or (), steps),
-        owner=_controlling_owner(meta),
+        owner=_foreign_owner(meta),
         rollout=rollout_facts(obj, kind=kind),
-        claims=frozenset(each["metadata"]["name"] for each in claims),
+        claims=_claims(obj),
+        created=meta.get("creationTimestamp") or "",
+        over=kind == "Job" and _ended(obj),
     )
 
 
-def _controlling_owner(meta: RawObject) -> str | None:
+def bare_facts(obj: RawObject, ref: Ref, *, pod: bool) -> WorkloadFacts:
+    """Facts of an object at admission, which has no identity yet; without its template.
+
+    A Pod's owner is none that would undo our changes: nobody applies a Pod again.
+    """
+    meta = obj["metadata"]
+    return WorkloadFacts(
+        ref=ref,
+        uid="",
+        version=0,
+        generation=0,
+        template=b"",
+        site=node_rule_site(meta.get("managedFields") or (), template_steps(ref.kind)),
+        owner=None if pod else _foreign_owner(meta),
+        rollout=RolloutFacts(finished=True),
+        claims=_claims(obj),
+    )
+
+
+def _ended(job: RawObject) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any((e["type"], e["status"]) in _ENDS for e in conditions)
+
+
+_ENDS: Final = (("Complete", "True"), ("Failed", "True"))
+
+
+def controlling_owner(meta: RawObject) -> tuple[str, str] | None:
+    """(kind, name) of the controller that an object belongs to."""
     owners = (each for each in meta.get("ownerReferences") or () if each.get("controller"))
-    return next((f"{each['kind']} {each['name']}" for each in owners), None)
+    return next(((each["kind"], each["name"]) for each in owners), None)
+
+
+def _foreign_owner(meta: RawObject) -> str | None:
+    """A controller that would undo our changes; a CronJob leaves its Jobs alone."""
+    owner = controlling_owner(meta)
+    return None if owner is None or owner[0] == "CronJob" else " ".join(owner)
+
+
+def _claims(obj: RawObject) -> frozenset[str]:
+    """Names of a StatefulSet's volumeClaimTemplates."""
+    claims = obj["spec"].get("volumeClaimTemplates") or ()
+    return frozenset(each["metadata"]["name"] for each in claims)

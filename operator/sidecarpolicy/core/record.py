@@ -72,6 +72,11 @@ def encode_record(record: Record) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
+def has_record(template: Mapping[str, Any]) -> bool:
+    """Whether a template carries a record, readable or not."""
+    return INJECTED_ANNOTATION in ((template.get("metadata") or {}).get("annotations") or {})
+
+
 def read_record(template: Mapping[str, Any]) -> Record | Finding:
     """The record of a template, empty where there is none; a finding if it is unreadable."""
     annotations = (template.get("metadata") or {}).get("annotations") or {}

@@ -45,15 +45,27 @@ def _stateful_set(spec: RawObject, status: RawObject, *, observed: bool) -> Roll
     )
 
 
+def _daemon_set(_: RawObject, status: RawObject, *, observed: bool) -> RolloutFacts:
+    wanted = status.get("desiredNumberScheduled", 0)
+    updated = status.get("updatedNumberScheduled", 0)
+    available = status.get("numberAvailable", 0)
+    return RolloutFacts(
+        finished=observed and updated >= wanted and available >= wanted,
+        message=f"{updated} of {wanted} Pods updated, {available} available",
+    )
+
+
 def _cron_job(_: RawObject, __: RawObject, *, observed: bool) -> RolloutFacts:
-    """A CronJob does not roll: its next Job has the new template."""
+    """A CronJob does not roll, its next Job has the new template; a Job's never changes."""
     return RolloutFacts(finished=True, message="" if observed else "not observed yet")
 
 
 _RULES: Mapping[str, Callable[..., RolloutFacts]] = {
     "Deployment": _deployment,
     "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
     "CronJob": _cron_job,
+    "Job": _cron_job,
 }
 
 

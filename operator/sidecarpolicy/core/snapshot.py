@@ -41,3 +41,5 @@ class Snapshot:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     refused: Refusals = field(default_factory=dict)
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    creating: bool = False
+    """Whether the workloads are being created now: a paused policy freezes only what exists."""

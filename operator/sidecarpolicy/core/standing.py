@@ -76,12 +76,14 @@ class Attempt:
     """How a change went: done, failed for a reason, or the workload was gone.
 
     `superseded`: it failed, and is to be planned anew without those who are at fault.
+    `idle`: it was not made, because it would have changed nothing.
     """
 
     change: TemplateChange
     failure: Finding | None = None
     gone: bool = False
     superseded: bool = False
+    idle: Finding | None = None
 
 
 def report(
@@ -98,6 +100,10 @@ def _after(key: str, standing: Standing, attempt: Attempt | None) -> Standing | 
     concerned = key in attempt.change.policies
     if attempt.gone or (concerned and standing.leaving and attempt.failure is None):
         return None
+    if attempt.idle is not None:
+        return (
+            replace(standing, state=State.SKIPPED, finding=attempt.idle) if concerned else standing
+        )
     if attempt.failure is not None:
         failed = replace(standing, state=State.PENDING, finding=attempt.failure)
         return failed if concerned else standing

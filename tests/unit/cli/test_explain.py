@@ -97,7 +97,7 @@ def test_a_workload_is_named_as_for_kubectl(name: str, policies: str) -> None:
     ("name", "complaint"),
     [
         ("web", "is no workload"),
-        ("pod/web", "is no workload"),
+        ("service/web", "is no workload"),
         ("deploy/x", "no workload deploy/x"),
     ],
 )

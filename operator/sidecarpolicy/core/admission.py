@@ -1,0 +1,116 @@
+"""Admission: what becomes of an object that is being created or updated.
+
+Pure: a request and a view of the cluster in, a JSON patch and warnings out. The same
+decision as the controller's, so that the two never undo each other; what differs is only
+when it is made. The rules are the product's: "Where the change is made", "Which Pods",
+"UPDATE of a template".
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sidecarpolicy.api.models import TargetKind
+from sidecarpolicy.core.decision import Decision, decide, look
+from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.jsonpatch import Patch, difference
+from sidecarpolicy.core.record import has_record
+from sidecarpolicy.core.restore import restored
+from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, subject_of
+
+Request = Mapping[str, Any]
+"""The `request` of an AdmissionReview (admission.k8s.io/v1)."""
+
+MAX_WARNINGS = 8
+_MAX_WARNING = 250
+"""Characters; the API server cuts all warnings of a response at 4,096 (KEP-1693)."""
+
+
+class View(Protocol):
+    """What is known of the cluster, in memory."""
+
+    def snapshot(self, namespace: str, *, creating: bool) -> Snapshot:
+        """The policies that could concern an object of the namespace."""
+
+    def capable(self, node: str) -> bool:
+        """Whether a node is known to run native sidecars."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The patch (empty: leave it as it is) and what to tell the user."""
+
+    patch: Patch
+    warnings: tuple[str, ...] = ()
+
+
+UNCHANGED = Answer([])
+
+
+def admit(request: Request, view: View) -> Answer:
+    """Decides about one request; raises KeyError and its kin for what is no such request."""
+    kind = request["kind"]["kind"]
+    obj = request["object"]
+    subject = subject_of(obj, kind=kind, name=request.get("name") or "")
+    if subject is None:
+        return UNCHANGED
+    creating = request["operation"] == "CREATE"
+    snapshot = view.snapshot(request["namespace"], creating=creating)
+    if snapshot.excluded:
+        return UNCHANGED
+    ref = Ref(subject.kind, request["namespace"], subject.name)
+    facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
+    if creating:
+        return _created(subject, facts, snapshot, view)
+    if request["operation"] == "UPDATE" and kind in TEMPLATE_KINDS:
+        before = subject_of(request["oldObject"], kind=kind, name=subject.name)
+        return _updated(before, subject, facts, snapshot) if before else UNCHANGED
+    return UNCHANGED
+
+
+def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: View) -> Answer:
+    """A new object gets its sidecars, unless its owner's template brought them along."""
+    inherits = subject.kind not in TEMPLATE_KINDS
+    if inherits and has_record(subject.template):
+        return UNCHANGED
+    daemon = subject.kind == TargetKind.DAEMON_SET
+    if daemon and not (subject.node and view.capable(subject.node)):
+        return UNCHANGED
+    case = look(facts, subject.template, snapshot)
+    # Where the node is settled, a rule could only keep the Pod from it.
+    case = replace(case, node_rule=subject.node is None)
+    return _answer(subject, decide(case), subject.template)
+
+
+def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Snapshot) -> Answer:
+    """An owner's change brings in the current revision; anything else changes nothing."""
+    old, new = before.template, after.template
+    if old == new:
+        return UNCHANGED
+    template = restored(old, new, site=facts.site)
+    if template == old:
+        return Answer(difference(new, old, path=after.path))
+    return _answer(after, decide(look(facts, template, snapshot)), template)
+
+
+def _answer(subject: Subject, decision: Decision, template: Mapping[str, Any]) -> Answer:
+    change = decision.change
+    result = change.template if change is not None else template
+    patch = difference(subject.template, result, path=subject.path)
+    return Answer(patch, tuple(_warnings(decision))[:MAX_WARNINGS])
+
+
+def _warnings(decision: Decision) -> Iterator[str]:
+    """For people who use kubectl: what was added, and why something was not."""
+    for key in sorted(decision.change.policies if decision.change else ()):
+        yield f"sidecarpolicy: {key} added its sidecars"
+    for key, standing in decision.standings.items():
+        if standing.finding is not None:
+            yield _shortened(key, standing.finding)
+
+
+def _shortened(key: str, finding: Finding) -> str:
+    text = f"sidecarpolicy: {key} not applied: {finding.reason}: {finding.message}"
+    return text if len(text) <= _MAX_WARNING else text[: _MAX_WARNING - 1] + "…"

@@ -1,0 +1,58 @@
+"""DaemonSets: one annotation a revision in the template, so that the owner rolls its Pods.
+
+A DaemonSet runs on nodes that can and on nodes that cannot run a native sidecar, so its
+template gets none: each Pod does at its creation, by its node. What is already running
+has to be made anew for that, by the DaemonSet's own rolling update. The annotation also
+is the record of whom the rollout was for.
+"""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
+from sidecarpolicy.core.inject import Action, Injection, Verdict
+
+Template = Mapping[str, Any]
+
+
+def revisions(template: Template) -> dict[str, str]:
+    """Revisions by policy key for which the Pods were made anew; none for what is not ours."""
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    try:
+        found = json.loads(annotations.get(ROLLOUT_ANNOTATION, "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str) and "/" in key}
+
+
+def mark(template: Template, verdicts: Sequence[Verdict]) -> Injection:
+    """The template with the annotation that the verdicts ask for."""
+    before = revisions(template)
+    after = dict(before)
+    for verdict in verdicts:
+        if verdict.action is Action.REMOVE:
+            after.pop(verdict.key, None)
+        elif verdict.action is Action.APPLY and verdict.desired is not None:
+            after[verdict.key] = verdict.desired.revision
+    wanted = {each.key: each.desired.revision for each in verdicts if each.desired is not None}
+    current = frozenset(key for key, revision in wanted.items() if before.get(key) == revision)
+    changed = frozenset(key for key in before | after if before.get(key) != after.get(key))
+    return Injection(_annotated(template, after) if changed else template, current, changed)
+
+
+def _annotated(template: Template, wanted: Mapping[str, str]) -> Template:
+    """The template with this annotation, and without what is empty then."""
+    made: dict[str, Any] = copy.deepcopy(dict(template))
+    metadata = made.setdefault("metadata", {})
+    annotations = metadata.setdefault("annotations", {})
+    if wanted:
+        annotations[ROLLOUT_ANNOTATION] = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
+    else:
+        annotations.pop(ROLLOUT_ANNOTATION, None)
+        if not annotations:
+            del metadata["annotations"]
+    return made

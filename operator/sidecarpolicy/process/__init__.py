@@ -1,0 +1,1 @@
+"""What both processes share: logs, health, and how a process lives and ends."""

@@ -1,0 +1,109 @@
+"""Puts the webhook together and runs it until a signal, or until a part of it fails."""
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from sidecarpolicy.cluster.api import Api
+from sidecarpolicy.cluster.connection import Connection, connect
+from sidecarpolicy.cluster.reflector import Reflector
+from sidecarpolicy.cluster.resources import CLUSTER_POLICIES, NAMESPACES, NODES, POLICIES
+from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.process.health import health_server
+from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
+from sidecarpolicy.process.logs import configure_logging
+from sidecarpolicy.webhook.memory import Memory
+from sidecarpolicy.webhook.review import Reviewed, review
+from sidecarpolicy.webhook.server import admission_server
+
+log = logging.getLogger(__name__)
+
+
+class Tls(Protocol):
+    """Where the serving certificate comes from, and who keeps it fresh."""
+
+    async def prepare(self) -> ssl.SSLContext:
+        """The context to serve with."""
+
+    async def run(self) -> None:
+        """Keeps the context's certificate fresh, for ever."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides."""
+
+    exclusions: Exclusions
+    own_user: str
+    listen: str
+    health: str
+    leave_seconds: float = 0.0
+    kubeconfig: str | None = None
+    json_logs: bool = False
+    debug: bool = False
+
+
+def run(options: Options, tls: Tls) -> None:
+    """Runs the webhook; returns after a signal, raises if a part of it fails."""
+    configure_logging(as_json=options.json_logs, debug=options.debug)
+    run_to_end(_main(options, tls))
+
+
+async def _main(options: Options, tls: Tls) -> None:
+    async with connect(options.kubeconfig) as connection:
+        await Webhook(connection, options, tls).run()
+
+
+class Webhook:
+    """All parts of the webhook process."""
+
+    def __init__(self, connection: Connection, options: Options, tls: Tls) -> None:
+        api = Api(connection)
+        self._options = options
+        self._tls = tls
+        self._memory = Memory(options.exclusions)
+        self._leaving = False
+        self._reflectors: list[Reflector[Any]] = [
+            Reflector(api, POLICIES, self._memory.policies),
+            Reflector(api, CLUSTER_POLICIES, self._memory.cluster_policies),
+            Reflector(api, NAMESPACES, self._memory.namespaces),
+            Reflector(api, NODES, self._memory.nodes),
+        ]
+
+    def ready(self) -> bool:
+        """Whether everything has been listed at least once, and the process is to stay."""
+        return not self._leaving and all(each.listed.is_set() for each in self._reflectors)
+
+    async def run(self) -> None:
+        """Runs all parts; the first that ends, ends all."""
+        async with health_server(self._options.health, ready=self.ready):
+            await first_to_end(
+                self._told(),
+                self._serve(),
+                self._tls.run(),
+                *(reflector.run() for reflector in self._reflectors),
+            )
+
+    async def _serve(self) -> None:
+        """Serves once everything is known: half a picture would let objects through unseen."""
+        for reflector in self._reflectors:
+            await reflector.listed.wait()
+        look = partial(review, view=self._memory, own_user=self._options.own_user)
+        async with admission_server(
+            self._options.listen, await self._tls.prepare(), review=look, observe=_ignore
+        ):
+            log.info("The cluster is listed; the webhook is ready")
+            await asyncio.Event().wait()
+
+    async def _told(self) -> None:
+        """After a signal the process is unready, but serves on until the Service forgot it."""
+        await told_to_end()
+        self._leaving = True
+        await asyncio.sleep(self._options.leave_seconds)
+
+
+def _ignore(_: Reviewed | None, __: float) -> None:
+    """No metrics yet."""

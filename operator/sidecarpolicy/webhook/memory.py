@@ -1,0 +1,99 @@
+"""The memory of the webhook: all that a review needs, fed by reflectors, no API call ever.
+
+Policies, namespaces' labels, and one word per node. What is not known yet is not guessed:
+the process is ready only once everything has been listed.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from sidecarpolicy.core.capability import NodeTally, tally
+from sidecarpolicy.core.facts import (
+    CLUSTER,
+    NamespaceFacts,
+    NodeFacts,
+    PolicyFacts,
+    RawObject,
+    namespace_facts,
+    node_facts,
+    policy_facts,
+)
+from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.core.snapshot import Snapshot
+
+Fact = TypeVar("Fact", NamespaceFacts, NodeFacts, PolicyFacts)
+
+
+class Mirrored(Generic[Fact]):
+    """The mirror of one collection; `changed` is called after each change."""
+
+    def __init__(
+        self,
+        facts: Callable[[RawObject], Fact],
+        key: Callable[[Fact], str],
+        changed: Callable[[], None],
+    ) -> None:
+        self.facts: Callable[[RawObject], Fact] = facts
+        self._key: Callable[[Fact], str] = key
+        self._changed = changed
+        self.held: dict[str, Fact] = {}
+
+    def replace(self, facts: Iterable[Fact]) -> None:
+        """Takes in a complete list."""
+        self.held = {self._key(fact): fact for fact in facts}
+        self._changed()
+
+    def store(self, fact: Fact) -> None:
+        """Takes in one object."""
+        self.held[self._key(fact)] = fact
+        self._changed()
+
+    def forget(self, fact: Fact) -> None:
+        """Drops one object."""
+        self.held.pop(self._key(fact), None)
+        self._changed()
+
+
+class Memory:
+    """A View of the cluster for core.admission."""
+
+    def __init__(self, exclusions: Exclusions) -> None:
+        self._exclusions = exclusions
+        self.policies = Mirrored(policy_facts, str, self._sort)
+        self.cluster_policies = Mirrored(policy_facts, str, self._sort)
+        self.namespaces = Mirrored(namespace_facts, lambda each: each.name, lambda: None)
+        self.nodes = Mirrored(node_facts, lambda each: each.name, self._count)
+        self._by_scope: dict[str, tuple[PolicyFacts, ...]] = {}
+        self._tally = NodeTally()
+
+    def snapshot(self, namespace: str, *, creating: bool) -> Snapshot:
+        """The policies that could concern an object of the namespace."""
+        known = self.namespaces.held.get(namespace)
+        return Snapshot(
+            namespace=namespace,
+            policies=self._by_scope.get(CLUSTER, ()) + self._by_scope.get(namespace, ()),
+            nodes=self._tally,
+            excluded=self._exclusions.covers(namespace),
+            namespace_opted_out=known is not None and known.opted_out,
+            namespace_labels=known.labels if known is not None else {},
+            creating=creating,
+        )
+
+    def capable(self, node: str) -> bool:
+        """Whether a node is known to run native sidecars."""
+        known = self.nodes.held.get(node)
+        return known is not None and known.capability.capable
+
+    def _sort(self) -> None:
+        scopes: defaultdict[str, list[PolicyFacts]] = defaultdict(list)
+        for policy in (*self.policies.held.values(), *self.cluster_policies.held.values()):
+            if not policy.deleting:
+                scopes[policy.scope].append(policy)
+        self._by_scope = {
+            scope: tuple(sorted(policies, key=lambda each: each.key))
+            for scope, policies in scopes.items()
+        }
+
+    def _count(self) -> None:
+        self._tally = tally(node.capability for node in self.nodes.held.values())
