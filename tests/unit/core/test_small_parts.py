@@ -1,6 +1,5 @@
-"""Quantities, versions, selectors, ownership: the small pure parts as tables."""
+"""Versions, selectors, ownership: the small pure parts as tables."""
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,25 +9,8 @@ from sidecarpolicy.core.capability import Verdict, capability, minor_version
 from sidecarpolicy.core.facts import node_facts, version
 from sidecarpolicy.core.labels import node_patch
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
-from sidecarpolicy.core.quantity import parse_quantity
 from sidecarpolicy.core.selection import Exclusions, matches, opted_out
 from sidecarpolicy.core.semantic import covers
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("100m", "0.1"), ("1", "1"), (0.5, "0.5"), ("1Gi", str(2**30)), ("1e3", "1000"),
-        ("1E", str(10**18)), ("12E2", "1200"), (".5", "0.5"), ("-1", "-1"), ("5u", "0.000005"),
-    ],
-)  # fmt: skip
-def test_a_quantity_is_read_exactly(text: object, number: str) -> None:
-    assert parse_quantity(text) == Decimal(number)
-
-
-@pytest.mark.parametrize("text", ["", "1 Gi", "Gi", "1KI", "one", None, "1mm"])
-def test_what_is_no_quantity_is_none(text: object) -> None:
-    assert parse_quantity(text) is None
 
 
 @pytest.mark.parametrize(
