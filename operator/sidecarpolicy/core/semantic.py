@@ -31,10 +31,18 @@ def covers(live: Any, wanted: Any) -> bool:
 def _covers_member(key: str, live: Any, wanted: Any) -> bool:
     if key in ("requests", "limits") and isinstance(wanted, Mapping):
         have = live if isinstance(live, Mapping) else {}
-        return all(_same_quantity(have.get(name), amount) for name, amount in wanted.items())
+        return all(_same_request(have.get(name), amount) for name, amount in wanted.items())
     if key == "sizeLimit":
         return _same_quantity(live, wanted)
     return covers(live, wanted)
+
+
+def _same_request(live: Any, wanted: Any) -> bool:
+    """The API server rounds requests and limits up to thousandths, but no other quantity."""
+    found, amount = parse_quantity(live), parse_quantity(wanted)
+    if found is None or amount is None:
+        return bool(live == wanted)
+    return found.in_milli == amount.in_milli
 
 
 def _same_quantity(live: Any, wanted: Any) -> bool:

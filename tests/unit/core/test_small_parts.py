@@ -60,6 +60,15 @@ def test_only_major_and_minor_are_read() -> None:
             id="canonical quantities",
         ),
         pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}}, False, id="other amount"),
+        pytest.param(
+            {"requests": {"cpu": "1m", "memory": "357878149940m"}},
+            {"requests": {"cpu": "100u", "memory": "0.3333Gi"}},
+            True,
+            id="requests that the API server rounds up",
+        ),
+        pytest.param(
+            {"requests": {"cpu": "1m"}}, {"requests": {"cpu": "1100u"}}, False, id="rounded apart"
+        ),
         pytest.param({"sizeLimit": "1Gi"}, {"sizeLimit": "1024Mi"}, True, id="size limit"),
         pytest.param({"sizeLimit": "x"}, {"sizeLimit": "y"}, False, id="no quantities"),
     ],
