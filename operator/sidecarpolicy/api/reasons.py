@@ -39,6 +39,11 @@ class Reason(StrEnum):
     ROLLOUT_STOPPED = "RolloutStopped"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
+    # What sidecars cost.
+    NO_RESOURCE_REQUEST = "NoResourceRequest"
+    POD_REQUEST_LOWERED = "PodRequestLowered"
+    QOS_CLASS_CHANGED = "QosClassChanged"
+
     # Outcomes of a write.
     REFUSED = "Refused"
     FORBIDDEN = "Forbidden"

@@ -1,0 +1,120 @@
+"""What sidecars cost a Pod: what it requests more, its QoS class, and what to know about both.
+
+Compares two Pod templates, one without and one with the sidecars; who made them does not
+matter. Not to be confused with a Pod's own `overhead`, which is its sandbox's (RuntimeClass).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.qos import COMPUTE, QosClass, qos_class
+from sidecarpolicy.core.resources import (
+    ContainerResources,
+    PodResources,
+    ResourceList,
+    ResourceRequirements,
+    pod_resources,
+    positive,
+    subtract,
+)
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What one Pod requests more, and its QoS class without and with the sidecars.
+
+    `requests` has no zeros: a big init container may leave nothing to add. An amount is
+    negative where the Pod requests less, which `findings` explain.
+    """
+
+    requests: ResourceList
+    qos_before: QosClass
+    qos_after: QosClass
+    findings: tuple[Finding, ...] = ()
+
+
+def overhead(before: Mapping[str, Any], after: Mapping[str, Any]) -> Overhead:
+    """What the raw Pod template `after` costs more than `before`."""
+    old, new = pod_resources(before), pod_resources(after)
+    old_class, new_class = qos_class(old), qos_class(new)
+    findings = [*_uncounted(old, new), *_lowered(old, new)]
+    if new_class.worse_than(old_class):
+        findings.append(_worse_class(new, old_class, new_class))
+    return Overhead(subtract(new.requests, old.requests), old_class, new_class, tuple(findings))
+
+
+def _uncounted(old: PodResources, new: PodResources) -> Iterator[Finding]:
+    """New sidecars that the scheduler does not see, or not all of."""
+    known = {each.name for each in (*old.containers, *old.init_containers)}
+    for each in new.running:
+        missing = [name for name in COMPUTE if not _counted(name, each, new)]
+        if missing and each.name not in known:
+            yield Finding(
+                Reason.NO_RESOURCE_REQUEST,
+                f"sidecar {each.name!r} requests no {' and no '.join(missing)}: nodes keep none "
+                f"free for it, and a HorizontalPodAutoscaler on {' or '.join(missing)} utilization "
+                "stops scaling; set its resources.requests in the policy",
+            )
+
+
+def _counted(name: str, container: ContainerResources, pod: PodResources) -> bool:
+    """Whether the container's share is requested, by itself or by the Pod as a whole."""
+    if name in container.resources.requests:
+        return True
+    if pod.written is None or pod.pod_level is None:
+        return False
+    from_limit = name in pod.pod_level.requests and name not in pod.container_requests
+    return name in pod.written.requests or from_limit
+
+
+def _lowered(old: PodResources, new: PodResources) -> Iterator[Finding]:
+    """A Pod-level limit is also the request, but only until a container requests something."""
+    if new.written is None or new.pod_level is None:
+        return
+    defaulted = set(new.pod_level.requests) - set(new.written.requests)
+    for name, more in subtract(new.requests, old.requests).items():
+        if name in defaulted and more.amount < 0:
+            yield Finding(
+                Reason.POD_REQUEST_LOWERED,
+                f"the Pod requests {name} {new.requests[name]} instead of {old.requests[name]}, "
+                f"because its own resources limit {name} without a request, and then its "
+                f"containers' requests count; set spec.resources.requests.{name} in the Pod "
+                "template",
+            )
+
+
+def _worse_class(pod: PodResources, before: QosClass, after: QosClass) -> Finding:
+    if pod.pod_level is not None:
+        causes = [_cause("the Pod as a whole", pod.pod_level)]
+        step = "set spec.resources.requests in the Pod template to the limits there"
+    else:
+        containers = (*pod.init_containers, *pod.containers)
+        causes = [_cause(_title(each), each.resources) for each in containers]
+        step = "set cpu and memory limits on it in the policy, and no other requests than those"
+    because = ", and ".join(filter(None, causes))
+    return Finding(
+        Reason.QOS_CLASS_CHANGED,
+        f"the Pod's QoS class changes from {before} to {after}, because {because}; {step}",
+    )
+
+
+def _title(container: ContainerResources) -> str:
+    return f"{'sidecar' if container.native else 'container'} {container.name!r}"
+
+
+def _cause(who: str, own: ResourceRequirements) -> str:
+    """What keeps it from being Guaranteed; empty where nothing does."""
+    faults = list(_faults(own))
+    return f"{who} has {' and '.join(faults)}" if faults else ""
+
+
+def _faults(own: ResourceRequirements) -> Iterator[str]:
+    limits = positive(own.limits)
+    for name in COMPUTE:
+        if name not in limits:
+            yield f"no {name} limit"
+        elif own.requests.get(name) != limits[name]:
+            yield f"a {name} request of {own.requests.get(name)} with a limit of {limits[name]}"
