@@ -21,6 +21,7 @@ from lab import (
     images,
     namespace,
     node,
+    pki,
     report,
     state,
     targets,
@@ -114,6 +115,14 @@ class Lab:
         with self._existing():
             fakes = [fake_nodes.node_object(name, kubelet, labels or {}) for name in names]
             fake_nodes.add(self.layout, fakes)
+
+    def add_user(self, name: str) -> Path:
+        """Kubeconfig of a person with a certificate of their own, who may do nothing yet."""
+        user = f"user-{name}"
+        with self._existing():
+            pki.issue(self.layout.pki, pki.Identity(user, name))
+            control_plane.write_kubeconfig(self.layout, user)
+        return self.layout.kubeconfig(user)
 
     def import_image(self, tar: Path, node_name: str | None = None) -> None:
         """Gives an image to one real node, or to all and to those still to come."""
