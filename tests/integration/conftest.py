@@ -7,9 +7,12 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab
-from tests.support.cluster import CRDS, Namespace
+from tests.support.authors import INSTALLED, POLICY, refusal
+from tests.support.cluster import CRDS, Namespace, policy
 from tests.support.controller import Controller
 from tests.support.labs import lab_for
+from tests.support.users import User, let_write_policies, person
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +58,22 @@ def controller(capable: Lab, tmp_path: Path) -> Iterator[Controller]:
     yield process
     process.stop()
     print(process.log())  # noqa: T201 - pytest shows it with a failure
+
+
+@pytest.fixture(scope="session")
+def alice(installed: Lab) -> User:
+    """Somebody who may do nothing yet; from here on, the API server checks authors."""
+    installed.kubectl("apply", *INSTALLED)
+    installed.kubectl("create", "namespace", "authors-probe")
+    probe, user = Namespace(installed, "authors-probe"), person(installed, "alice")
+    let_write_policies(probe, user)
+    eventually(lambda: POLICY in refusal(user, probe, policy()))
+    installed.kubectl("delete", "namespace", probe.name, "--wait=false")
+    return user
+
+
+@pytest.fixture
+def author(alice: User, shop: Namespace) -> User:
+    """Alice, who may write policies in the shop, and nothing else."""
+    let_write_policies(shop, alice)
+    return alice
