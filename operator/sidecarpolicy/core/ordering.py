@@ -42,7 +42,7 @@ def arranged(
 
 
 def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
-    """The policy's sidecars, each after those of its own that must come earlier."""
+    """The policy's sidecars as it lists them, but each after those that must come earlier."""
     own = {str(sidecar["name"]): sidecar for sidecar in wish.sidecars}
     graph: dict[str, set[str]] = {name: set() for name in own}
     for first, then in wish.order:
@@ -50,11 +50,13 @@ def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
             graph[then].add(first)
     sorter = TopologicalSorter(graph)
     sorter.prepare()
+    ready: list[str] = []
     sequence: list[str] = []
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=list(own).index)
-        sequence.extend(ready)
-        sorter.done(*ready)
+        # One at a time: what it sets free may be listed before the others that are ready.
+        name, *ready = sorted([*ready, *sorter.get_ready()], key=list(own).index)
+        sequence.append(name)
+        sorter.done(name)
     return [own[name] for name in sequence]
 
 
