@@ -62,8 +62,7 @@ def _stripped(obj: JSON, workload: WorkloadFacts) -> tuple[JSON, list[str]]:
 def _without(obj: JSON, workload: WorkloadFacts, record: Record) -> tuple[JSON, list[str]]:
     gone = frozenset(record.policies)
     decided = plan(Snapshot(workload.ref.namespace, workloads=(workload,), gone=gone))
-    leftovers = [each.message for change in decided.changes for each in change.leftovers]
-    return _changed(obj, decided), leftovers
+    return _changed(obj, decided), list(_findings(decided))
 
 
 def _changed(obj: JSON, decided: Plan) -> JSON:
@@ -80,7 +79,15 @@ def _with_template(obj: JSON, steps: Sequence[str], template: Any) -> JSON:
 
 
 def _findings(decided: Plan) -> Iterator[str]:
+    """What stands in policies' way, then what has to stay although it is wanted no more."""
     for key, standings in decided.standings.items():
         for standing in standings:
             if standing.finding is not None:
-                yield f"{key}: {standing.finding.reason}: {standing.finding.message}"
+                yield _shown(key, standing.finding)
+    for change in decided.changes:
+        for key, leftovers in change.leftovers.items():
+            yield from (_shown(key, each) for each in leftovers)
+
+
+def _shown(key: str, finding: Finding) -> str:
+    return f"{key}: {finding.reason}: {finding.message}"

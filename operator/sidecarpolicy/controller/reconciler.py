@@ -137,8 +137,9 @@ class Reconciler:
             self._inventory.forget_workload(change.ref)
             return Attempt(change, gone=True)
         log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
-        for leftover in change.leftovers:
-            log.warning("%s: %s", change.ref, leftover.message)
+        for key, leftovers in change.leftovers.items():
+            for each in leftovers:
+                log.warning("%s: %s: %s: %s", change.ref, key, each.reason, each.message)
         self._inventory.refresh_workload(outcome.body, kind=change.ref.kind)
         return Attempt(change)
 

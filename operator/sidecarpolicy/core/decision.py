@@ -128,13 +128,12 @@ def _change(case: Case, injection: Injection) -> TemplateChange | None:
     patch = difference(case.template, injection.template, path=workload.template_path)
     if not patch:
         return None
-    gone = injection.changed & case.snapshot.gone
     return TemplateChange(
         ref=workload.ref,
         patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
         policies=injection.changed,
         template=injection.template,
-        leftovers=tuple(found for key in gone for found in injection.leftovers.get(key, ())),
+        leftovers=injection.leftovers,
     )
 
 

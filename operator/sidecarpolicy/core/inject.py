@@ -139,7 +139,10 @@ class _Surgery:
                 self._apply(wish, yielding)
 
     def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
-        """Takes a policy's parts out, volumes last, when nothing of it mounts them any more."""
+        """Takes a policy's parts out, volumes last, when nothing of it mounts them any more.
+
+        What has to stay is a leftover, unless it is `wanted_again`.
+        """
         mine = self._policies.get(key)
         if mine is None:
             return
@@ -159,7 +162,7 @@ class _Surgery:
                 reason = None
             else:
                 reason = self._remove_item(part, digest, wanted_again=part in wanted_again)
-            if reason is not None:
+            if reason is not None and part not in wanted_again:
                 leftovers.append(Finding(Reason.PART_CHANGED, f"{part} stays: {reason}"))
         if leftovers:
             self._leftovers[key] = tuple(leftovers)
@@ -263,7 +266,7 @@ class _Surgery:
         wished = tuple(wished_parts(wish, self._draft))
         for rival in self._rivals(wish, wished, yielding):
             self.remove(rival)
-        self.remove(wish.key, wanted_again=frozenset(part.key for part in wished))
+        self.remove(wish.key, wanted_again=_keys(wish, wished))
         self._changed.add(wish.key)
         self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish, wished)))
 
@@ -354,6 +357,12 @@ class _Surgery:
         """Leaves a volume to another policy that needs it, to go when that one goes."""
         record = self._policies[heir]
         self._policies[heir] = replace(record, parts={**record.parts, part: digest})
+
+
+def _keys(wish: Desired, wished: Sequence[Part]) -> frozenset[str]:
+    """Keys of all that a policy wishes for, apart from the node rule, which never has to stay."""
+    keys = frozenset(part.key for part in wished)
+    return keys if wish.min_grace_seconds is None else keys | {graceperiod.PART}
 
 
 def _conflict(part: Part, owner: str) -> Finding:

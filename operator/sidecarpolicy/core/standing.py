@@ -40,15 +40,15 @@ class Standing:
 class TemplateChange:
     """One guarded JSON patch of a workload, and the template that it leads to.
 
-    `policies` are the keys whose parts it changes; `leftovers` is what has to stay of what
-    deleted policies left.
+    `policies` are the keys whose parts it changes; `leftovers` are, by policy key, the parts
+    that have to stay although they are wanted no more.
     """
 
     ref: Ref
     patch: Patch
     policies: frozenset[str]
     template: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    leftovers: tuple[Finding, ...] = ()
+    leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
