@@ -243,6 +243,7 @@ class _Surgery:
                         f"sidecar {sidecar['name']!r} and container {taken[port]!r} both use port "
                         f"{port[0]}/{port[1]}; change it in the policy",
                     )
+            taken |= dict.fromkeys(_ports(sidecar), sidecar["name"])
 
     def _parts_of(self, key: str) -> Iterator[str]:
         mine = self._policies.get(key)
