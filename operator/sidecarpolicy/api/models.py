@@ -247,12 +247,23 @@ class WorkloadCounts(Model):
     conflicted: int = Field(default=0, description="Contain something that is in the way.")
 
 
-class Problem(Model):
-    """One workload that is not as the policy wants it, and why."""
+class Overhead(Model):
+    """What the sidecars request, by the rules of KEP-753."""
 
-    kind: str = Field(description="Kind of the workload.")
-    name: str = Field(description="Name of the workload.")
-    namespace: str = Field(description="Namespace of the workload.")
+    per_pod: dict[str, str] = Field(
+        default={}, description="What a Pod requests more; the most, where workloads differ."
+    )
+    total: dict[str, str] = Field(
+        default={}, description="What all Pods together request more, at their wanted number."
+    )
+
+
+class Problem(Model):
+    """One workload that is not as the policy wants it, or one thing to know, and why."""
+
+    kind: str = Field(description="Kind of the workload, or of the policy itself.")
+    name: str = Field(description="Its name.")
+    namespace: str | None = Field(default=None, description="Its namespace, if it has one.")
     reason: str = Field(description="Why, as one CamelCase word for programs.")
     message: str = Field(description="Why, as a sentence for people.")
 
@@ -271,6 +282,7 @@ class SidecarPolicyStatus(Model):
     )
     nodes: NodeCounts | None = None
     workloads: WorkloadCounts | None = None
+    overhead: Overhead | None = None
     problems: Annotated[tuple[Problem, ...], Field(max_length=20)] = Field(
         default=(), description="Workloads that are not as they should be, worst first."
     )

@@ -231,6 +231,8 @@ def _show(
         click.echo(as_diff(zip(manifests, rendered.objects, strict=True)), nl=False)
     else:
         click.echo((as_json if output == "json" else as_yaml)(rendered.objects), nl=False)
+    for note in rendered.notes:
+        click.echo(f"note: {note}", err=True)
     for warning in rendered.warnings:
         click.echo(f"warning: {warning}", err=True)
     sys.exit(1 if rendered.warnings else 0)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cli import offline
 from sidecarpolicy.cli.manifests import JSON, Manifest
 from sidecarpolicy.core.facts import WorkloadFacts, template_steps
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.overhead import by_policy
 from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.snapshot import Snapshot
@@ -22,22 +24,34 @@ class Rendered:
 
     objects: tuple[JSON, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What is worth knowing, and stands in nobody's way."""
 
 
 def render(policies: Sequence[Manifest], manifests: Sequence[Manifest]) -> Rendered:
     """The manifests with the sidecars of the policies that select them."""
     wanted = offline.policies(policies)
     objects, warnings = [], []
+    notes = [f"{each}: {remark.message}" for each in wanted for remark in each.remarks]
     for manifest in manifests:
         obj = manifest.obj
         workload = offline.workload(manifest)
         if workload is not None:
             decided = plan(offline.snapshot(workload, wanted, manifests))
             obj = _changed(obj, decided)
+            notes += [f"{manifest.where}: {offline.title(obj)}: {each}" for each in _costs(obj)]
             found = [*_findings(decided), *offline.doubts(workload, wanted, manifests)]
             warnings += [f"{manifest.where}: {offline.title(obj)}: {each}" for each in found]
         objects.append(obj)
-    return Rendered(tuple(objects), tuple(warnings))
+    return Rendered(tuple(objects), tuple(warnings), tuple(notes))
+
+
+def _costs(obj: JSON) -> Iterator[str]:
+    """What injected sidecars change beside what they add: the Pod's QoS class, for one."""
+    for key, cost in by_policy(offline.template_of(obj)).items():
+        for finding in cost.findings:
+            if finding.reason is not Reason.NO_RESOURCE_REQUEST:
+                yield f"{key}: {finding.reason}: {finding.message}"
 
 
 def strip(manifests: Sequence[Manifest]) -> Rendered:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.core.decision import Decision, decide, look
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
-from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.jsonpatch import Patch, difference
 from sidecarpolicy.core.record import has_record
 from sidecarpolicy.core.restore import restored
@@ -104,13 +103,17 @@ def _answer(subject: Subject, decision: Decision, template: Mapping[str, Any]) -
 
 def _warnings(decision: Decision) -> Iterator[str]:
     """For people who use kubectl: what was added, and why something was not."""
-    for key in sorted(decision.change.policies if decision.change else ()):
-        yield f"sidecarpolicy: {key} added its sidecars"
+    changed = decision.change.policies if decision.change else ()
+    for policy in decision.case.selected_by:
+        if policy.key in changed:
+            yield f"sidecarpolicy: {policy.key} added its sidecars"
+            yield from (_shortened(f"{policy.key}: {each.message}") for each in policy.remarks)
     for key, standing in decision.standings.items():
-        if standing.finding is not None:
-            yield _shortened(key, standing.finding)
+        found = standing.finding
+        if found is not None:
+            yield _shortened(f"{key} not applied: {found.reason}: {found.message}")
 
 
-def _shortened(key: str, finding: Finding) -> str:
-    text = f"sidecarpolicy: {key} not applied: {finding.reason}: {finding.message}"
+def _shortened(said: str) -> str:
+    text = f"sidecarpolicy: {said}"
     return text if len(text) <= _MAX_WARNING else text[: _MAX_WARNING - 1] + "…"

@@ -238,7 +238,9 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
         found = _blocker(policy, case) or _refused(policy, case)
         found = found or case.waits.get(policy.key)
         return Standing(ref, State.PENDING, found)
-    return rollout_standing(ref, case.workload.rollout)
+    standing = rollout_standing(ref, case.workload.rollout)
+    cost = case.workload.costs.get(policy.key)
+    return replace(standing, overhead=cost, pods=case.workload.rollout.pods)
 
 
 def _too_late(policy: PolicyFacts, job: WorkloadFacts) -> Finding:

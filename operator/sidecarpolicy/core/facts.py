@@ -7,14 +7,18 @@ fit into memory and a patch needs no GET.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from sidecarpolicy.api.models import ClusterSidecarPolicySpec, SidecarPolicySpec
 from sidecarpolicy.api.names import CAPABILITY_LABEL, CLUSTER_KIND, EVIDENCE_ANNOTATION, KIND
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import Capability, capability
 from sidecarpolicy.core.desired import Desired, desired
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
@@ -76,6 +80,8 @@ class PolicyFacts:
     spec: SidecarPolicySpec | None
     desired: Desired | None
     invalid: str = ""
+    remarks: tuple[Finding, ...] = ()
+    """What is to say about the policy itself, and keeps nothing from working."""
     deleting: bool = False
     created: str = ""
     status: RawObject = field(default_factory=dict, compare=False)
@@ -84,6 +90,11 @@ class PolicyFacts:
     def key(self) -> str:
         """How records name the policy: its kind and name. Sorts cluster policies first."""
         return policy_key(self.scope, self.name)
+
+    @property
+    def kind(self) -> str:
+        """SidecarPolicy or ClusterSidecarPolicy."""
+        return KIND if self.scope else CLUSTER_KIND
 
     def __str__(self) -> str:
         return policy_title(self.scope, self.key)
@@ -107,6 +118,11 @@ class WorkloadFacts:
     """When, RFC 3339 in UTC, so that it sorts as text."""
     over: bool = False
     """Whether a Job has ended."""
+
+    @cached_property
+    def costs(self) -> Mapping[str, Overhead]:
+        """What the sidecars in the template cost a Pod, by policy key."""
+        return by_policy(json.loads(self.template)) if self.template else {}
 
     @property
     def template_path(self) -> str:
@@ -201,10 +217,18 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         spec=spec,
         desired=desired(policy_key(scope, meta["name"]), spec) if spec else None,
         invalid=invalid,
+        remarks=_remarks(spec) if spec else (),
         deleting="deletionTimestamp" in meta,
         created=meta.get("creationTimestamp") or "",
         status=obj.get("status") or {},
     )
+
+
+def _remarks(spec: SidecarPolicySpec) -> tuple[Finding, ...]:
+    """Sidecars that nodes keep nothing free for."""
+    native = [{**sidecar, "restartPolicy": "Always"} for sidecar in spec.sidecars]
+    alone = overhead({}, {"spec": {"initContainers": native}})
+    return tuple(e for e in alone.findings if e.reason is Reason.NO_RESOURCE_REQUEST)
 
 
 def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:

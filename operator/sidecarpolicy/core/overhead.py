@@ -4,13 +4,14 @@ Compares two Pod templates, one without and one with the sidecars; who made them
 matter. Not to be confused with a Pod's own `overhead`, which is its sandbox's (RuntimeClass).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.qos import COMPUTE, QosClass, qos_class
+from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.resources import (
     ContainerResources,
     PodResources,
@@ -44,6 +45,26 @@ def overhead(before: Mapping[str, Any], after: Mapping[str, Any]) -> Overhead:
     if new_class.worse_than(old_class):
         findings.append(_worse_class(new, old_class, new_class))
     return Overhead(subtract(new.requests, old.requests), old_class, new_class, tuple(findings))
+
+
+def by_policy(template: Mapping[str, Any]) -> dict[str, Overhead]:
+    """What the sidecars of each recorded policy cost a Pod of the template, by policy key."""
+    record = read_record(template)
+    if not isinstance(record, Record):
+        return {}
+    return {
+        key: overhead(_without(template, each.parts), template)
+        for key, each in record.policies.items()
+    }
+
+
+def _without(template: Mapping[str, Any], parts: Iterable[str]) -> dict[str, Any]:
+    """The template without a policy's sidecars; nothing else of a policy requests anything."""
+    names = {part.partition("/")[2] for part in parts if part.startswith("container/")}
+    spec = template.get("spec") or {}
+    present = spec.get("initContainers") or []
+    rest = [each for each in present if each.get("name") not in names]
+    return {**template, "spec": {**spec, "initContainers": rest}}
 
 
 def _uncounted(old: PodResources, new: PodResources) -> Iterator[Finding]:

@@ -115,7 +115,7 @@ class PodResources:
             else:
                 starting.append(add(pick(each.resources), sidecars))
         running = reduce(add, (pick(each.resources) for each in self.containers), _NOTHING)
-        return reduce(_larger, starting, add(running, sidecars))
+        return reduce(larger, starting, add(running, sidecars))
 
     def _huge_pages(self, *, but: ResourceList) -> ResourceList:
         """Limits on huge pages, which cannot be overcommitted: those of the containers."""
@@ -138,6 +138,12 @@ def pod_resources(template: Mapping[str, Any]) -> PodResources:
 def add(one: ResourceList, other: ResourceList) -> ResourceList:
     """The sums, by resource."""
     more = {name: one[name] + each if name in one else each for name, each in other.items()}
+    return {**one, **more}
+
+
+def larger(one: ResourceList, other: ResourceList) -> ResourceList:
+    """The larger of both, by resource."""
+    more = {name: max(one.get(name, each), each) for name, each in other.items()}
     return {**one, **more}
 
 
@@ -169,11 +175,6 @@ def _requests(own: ResourceRequirements) -> ResourceList:
 
 def _limits(own: ResourceRequirements) -> ResourceList:
     return own.limits
-
-
-def _larger(one: ResourceList, other: ResourceList) -> ResourceList:
-    more = {name: max(one.get(name, each), each) for name, each in other.items()}
-    return {**one, **more}
 
 
 def _only(resources: ResourceList, wanted: Callable[[str], bool]) -> ResourceList:

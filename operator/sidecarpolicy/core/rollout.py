@@ -14,6 +14,8 @@ class RolloutFacts:
     finished: bool
     deadline_exceeded: bool = False
     message: str = ""
+    pods: int = 0
+    """How many Pods the workload wants; 0 for a CronJob, whose Pods come and go."""
 
     @property
     def settled(self) -> bool:
@@ -32,6 +34,7 @@ def _deployment(spec: RawObject, status: RawObject, *, observed: bool) -> Rollou
         deadline_exceeded=observed
         and any((each["type"], each.get("reason")) == stopped for each in conditions),
         message=f"{updated} of {wanted} Pods updated, {available} available",
+        pods=wanted,
     )
 
 
@@ -42,6 +45,7 @@ def _stateful_set(spec: RawObject, status: RawObject, *, observed: bool) -> Roll
     return RolloutFacts(
         finished=observed and ready >= wanted and (same or updated >= wanted),
         message=f"{updated} of {wanted} Pods updated, {ready} ready",
+        pods=wanted,
     )
 
 
@@ -56,8 +60,14 @@ def _daemon_set(_: RawObject, status: RawObject, *, observed: bool) -> RolloutFa
 
 
 def _cron_job(_: RawObject, __: RawObject, *, observed: bool) -> RolloutFacts:
-    """A CronJob does not roll, its next Job has the new template; a Job's never changes."""
+    """A CronJob does not roll, its next Job has the new template."""
     return RolloutFacts(finished=True, message="" if observed else "not observed yet")
+
+
+def _job(spec: RawObject, _: RawObject, *, observed: bool) -> RolloutFacts:
+    """A Job's template never changes."""
+    message = "" if observed else "not observed yet"
+    return RolloutFacts(finished=True, message=message, pods=spec.get("parallelism", 1))
 
 
 _RULES: Mapping[str, Callable[..., RolloutFacts]] = {
@@ -65,7 +75,7 @@ _RULES: Mapping[str, Callable[..., RolloutFacts]] = {
     "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set,
     "CronJob": _cron_job,
-    "Job": _cron_job,
+    "Job": _job,
 }
 
 

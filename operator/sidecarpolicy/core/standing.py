@@ -9,6 +9,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.jsonpatch import Patch
+from sidecarpolicy.core.overhead import Overhead
 from sidecarpolicy.core.rollout import RolloutFacts
 
 
@@ -28,12 +29,15 @@ class Standing:
     """One workload under one policy.
 
     `leaving`: the policy does not select it (any more) and its parts are being taken out.
+    `overhead` is what its sidecars cost each of `pods` Pods; None where it has none.
     """
 
     ref: Ref
     state: State
     finding: Finding | None = None
     leaving: bool = False
+    overhead: Overhead | None = None
+    pods: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ Pure: the clock and the previous status are arguments. A status that says the sa
 the previous one is equal to it, so that nothing is written when nothing changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.decision import blocker
-from sidecarpolicy.core.facts import PolicyFacts
-from sidecarpolicy.core.standing import Standing, State
-from sidecarpolicy.core.summary import Summary
+from sidecarpolicy.core.facts import PolicyFacts, Ref
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.resources import canonical
+from sidecarpolicy.core.standing import State
+from sidecarpolicy.core.summary import MAX_PROBLEMS, Summary
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ def policy_status(
         "conditions": _with_times(_conditions(policy, summary, nodes, excluded), policy, now),
         "nodes": {"capable": nodes.capable, "total": nodes.total},
         "workloads": _counts(summary),
-        "problems": [problem for each in summary.problems for problem in _problem(each)],
+        "problems": _problems(policy, summary),
     }
+    if summary.per_pod:
+        status["overhead"] = {
+            "perPod": canonical(summary.per_pod),
+            "total": canonical(summary.total),
+        }
     if policy.desired is not None:
         status["revision"] = policy.desired.revision
     return status
@@ -136,13 +143,20 @@ def _with_times(
     return result
 
 
-def _problem(standing: Standing) -> Iterator[dict[str, str]]:
-    ref, finding = standing.ref, standing.finding
-    if finding is not None:
-        yield {
-            "kind": ref.kind,
-            "name": ref.name,
-            "namespace": ref.namespace,
-            "reason": finding.reason.value,
-            "message": finding.message,
-        }
+def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
+    """Those of workloads, worst first, then what is to say about the policy itself."""
+    found = [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
+    itself = Ref(policy.kind, policy.scope, policy.name)
+    own = [(itself, finding) for finding in policy.remarks[:MAX_PROBLEMS]]
+    return [_problem(*each) for each in (*found[: MAX_PROBLEMS - len(own)], *own)]
+
+
+def _problem(ref: Ref, finding: Finding) -> dict[str, str]:
+    where = {"namespace": ref.namespace} if ref.namespace else {}
+    return {
+        "kind": ref.kind,
+        "name": ref.name,
+        **where,
+        "reason": finding.reason.value,
+        "message": finding.message,
+    }

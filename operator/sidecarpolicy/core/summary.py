@@ -6,17 +6,26 @@ their summaries, so no pass over one namespace needs the workloads of another.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.resources import ResourceList, add, larger, times
 from sidecarpolicy.core.standing import Standing, State
 
 MAX_PROBLEMS = 20
 
-_WORST_FIRST = (State.FAILED, State.CONFLICTED, State.PENDING, State.SKIPPED)
+_WORST_FIRST = (
+    State.FAILED,
+    State.CONFLICTED,
+    State.PENDING,
+    State.SKIPPED,
+    State.UPDATING,
+    State.CURRENT,
+)
 _DENIALS = frozenset({Reason.REFUSED, Reason.FORBIDDEN})
 
 
@@ -24,12 +33,15 @@ _DENIALS = frozenset({Reason.REFUSED, Reason.FORBIDDEN})
 class Summary:
     """Workloads by state, the worst problems, and those that the API server would not take.
 
-    `problems` are standings with a finding, worst first, at most MAX_PROBLEMS.
+    `problems` are standings with a finding, worst first, at most MAX_PROBLEMS. What the
+    sidecars cost is the most for a single Pod, by resource, and the sum for all.
     """
 
     counts: Counter[State] = field(default_factory=Counter)
     problems: tuple[Standing, ...] = ()
     denied: int = 0
+    per_pod: ResourceList = field(default_factory=dict)
+    total: ResourceList = field(default_factory=dict)
 
     @property
     def matched(self) -> int:
@@ -47,10 +59,13 @@ class Summary:
 
 def summarize(standings: Sequence[Standing]) -> Summary:
     """The summary of one namespace's workloads."""
+    costs = [(each.overhead.requests, each.pods) for each in standings if each.overhead]
     return Summary(
         counts=Counter(each.state for each in standings),
-        problems=_worst(standings),
+        problems=_worst([*standings, *_warnings(standings)]),
         denied=sum(_is_denial(each.finding) for each in standings),
+        per_pod=reduce(larger, (requests for requests, _ in costs), {}),
+        total=reduce(add, (times(requests, pods) for requests, pods in costs), {}),
     )
 
 
@@ -59,11 +74,22 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     counts: Counter[State] = Counter()
     problems: list[Standing] = []
     denied = 0
+    per_pod: ResourceList = {}
+    total: ResourceList = {}
     for each in summaries:
         counts.update(each.counts)
         problems += each.problems
         denied += each.denied
-    return Summary(counts, _worst(problems), denied)
+        per_pod, total = larger(per_pod, each.per_pod), add(total, each.total)
+    return Summary(counts, _worst(problems), denied, per_pod, total)
+
+
+def _warnings(standings: Iterable[Standing]) -> Iterator[Standing]:
+    """A change of the Pods' QoS class and its kind; requests that lack are the policy's own."""
+    for each in standings:
+        for finding in each.overhead.findings if each.overhead else ():
+            if finding.reason is not Reason.NO_RESOURCE_REQUEST:
+                yield replace(each, finding=finding)
 
 
 def _worst(standings: Iterable[Standing]) -> tuple[Standing, ...]:

@@ -61,6 +61,23 @@ def test_render_makes_the_template_that_the_controller_makes(shipper: str) -> No
     assert rendered["spec"]["template"] == change.template
 
 
+def test_what_is_worth_knowing_is_noted_and_stands_in_nobodys_way(
+    shipper: str, tmp_path: Path
+) -> None:
+    amounts = {"cpu": "100m", "memory": "64Mi"}
+    made = deployment("web")
+    made["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": amounts}
+    result = call("render", "-p", shipper, stdin=[made])
+    assert result.exit_code == 0
+    about, qos = result.stderr.splitlines()
+    assert about.startswith("note: SidecarPolicy default/log-shipper: sidecar 'shipper' requests")
+    assert "QosClassChanged: the Pod's QoS class changes from Guaranteed to Burstable" in qos
+    asking = policy(sidecars=[{"name": "shipper", "image": "x", "resources": {"limits": amounts}}])
+    path = tmp_path / "asking.yaml"
+    path.write_text(yaml.safe_dump(asking))
+    assert call("render", "-p", str(path), stdin=[made]).stderr == ""
+
+
 def test_other_objects_pass_unchanged_and_in_order(shipper: str) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {}}
     unknown = {"apiVersion": "x/v1", "kind": "Unicorn", "metadata": {"name": "u"}, "horn": [None]}

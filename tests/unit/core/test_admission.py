@@ -224,10 +224,14 @@ def test_a_paused_policy_still_adds_to_what_is_created_but_not_to_what_is_update
 def test_people_are_told_what_was_added_and_what_was_not() -> None:
     clash = policy("z-clash", sidecars=[sidecar("web")])
     answer = admit(request(deployment(), kind="Deployment"), memory(policy(), clash))
-    assert answer.warnings[0] == "sidecarpolicy: SidecarPolicy/log-shipper added its sidecars"
-    assert answer.warnings[1].startswith(
-        "sidecarpolicy: SidecarPolicy/z-clash not applied: NameConflict: container 'web'"
+    wanted = (
+        "sidecarpolicy: SidecarPolicy/log-shipper added its sidecars",
+        "sidecarpolicy: SidecarPolicy/log-shipper: sidecar 'shipper' requests no cpu and no memory",
+        "sidecarpolicy: SidecarPolicy/z-clash not applied: NameConflict: container 'web'",
     )
+    assert [said[: len(start)] for said, start in zip(answer.warnings, wanted, strict=True)] == [
+        *wanted
+    ]
 
 
 # UPDATE of a template.

@@ -1,6 +1,7 @@
 """The status: conditions that are true, and no write without news."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.overhead import Overhead
+from sidecarpolicy.core.qos import QosClass
+from sidecarpolicy.core.quantity import Quantity
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.status import policy_status
 from sidecarpolicy.core.summary import MAX_PROBLEMS, merge, summarize
-from tests.support.builders import policy
+from tests.support.builders import policy, sidecar
 
 NOON, LATER = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z"
 
@@ -113,7 +117,38 @@ def test_problems_are_bounded_and_the_worst_come_first() -> None:
     assert [each["name"] for each in problems[:2]] == ["z", "s00"]
 
 
+def costly(cpu: str, pods: int, name: str = "web", *findings: Finding) -> Standing:
+    cost = Overhead(
+        {"cpu": Quantity(Decimal(cpu))}, QosClass.BURSTABLE, QosClass.BURSTABLE, findings
+    )
+    return replace(standing(State.CURRENT, name), overhead=cost, pods=pods)
+
+
+def test_the_overhead_is_the_most_of_one_pod_and_the_sum_of_all() -> None:
+    found = status(costly("0.05", 3), costly("0.1", 2, "api"), standing(State.PENDING, "other"))
+    assert found["overhead"] == {"perPod": {"cpu": "100m"}, "total": {"cpu": "350m"}}
+
+
+def test_a_worse_qos_class_is_a_warning_and_changes_no_condition() -> None:
+    worse = Finding(Reason.QOS_CLASS_CHANGED, "from Guaranteed to Burstable")
+    found = status(costly("0.05", 3, "web", worse))
+    assert [each["reason"] for each in found["problems"]][:1] == ["QosClassChanged"]
+    assert conditions(found)["RolloutComplete"] == ("True", "Complete")
+
+
+def test_a_sidecar_without_requests_is_said_once_of_the_policy_itself() -> None:
+    problems = status(standing(State.CURRENT), standing(State.CURRENT, "api"))["problems"]
+    assert [(each["kind"], each["name"], each["reason"]) for each in problems] == [
+        ("SidecarPolicy", "log-shipper", "NoResourceRequest")
+    ]
+    asking = sidecar(resources={"requests": {"cpu": "1m", "memory": "1Mi"}})
+    assert status(of=policy(sidecars=[asking]))["problems"] == []
+
+
 def test_the_status_is_what_its_model_describes() -> None:
-    found = status(standing(State.FAILED, reason=Reason.REFUSED))
+    cost = Overhead({"cpu": Quantity(Decimal("0.05"))}, QosClass.GUARANTEED, QosClass.BURSTABLE)
+    costly = replace(standing(State.CURRENT), overhead=cost, pods=3)
+    found = status(standing(State.FAILED, reason=Reason.REFUSED), costly)
+    assert found["overhead"] == {"perPod": {"cpu": "50m"}, "total": {"cpu": "150m"}}
     parsed = SidecarPolicyStatus.model_validate(found).model_dump(by_alias=True, mode="json")
     assert parsed == found
