@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lab import Lab
-from tests.support.cluster import CRDS, Namespace, conditions, deployment, policy
+from tests.support.cluster import CRDS, Namespace, conditions, deployment, policy, problems
 from tests.support.controller import Controller
 from tests.support.waiting import eventually, stays
 
@@ -16,7 +16,7 @@ def test_without_a_capable_node_nothing_changes_until_one_joins(shop: Namespace)
     shop.apply(policy(), deployment())
     status = shop.wait_status("log-shipper", pending=1)
     assert conditions(status)["Ready"] == ("False", "NoCapableNodes")
-    assert "kubelet to 1.29" in status["problems"][0]["message"]
+    assert "kubelet to 1.29" in problems(status)[0]["message"]
     assert shop.sidecars("web") == []
     shop.lab.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
     shop.wait_status("log-shipper", current=1)
@@ -28,7 +28,7 @@ def test_a_name_of_the_users_own_is_never_overwritten(shop: Namespace) -> None:
     own = {"initContainers": [{"name": "shipper", "image": "lab.local/busybox:1"}]}
     shop.apply(policy(), deployment(pod=own))
     status = shop.wait_status("log-shipper", conflicted=1)
-    (problem,) = status["problems"]
+    (problem,) = problems(status)
     assert (problem["reason"], problem["name"]) == ("NameConflict", "web")
     assert "'shipper'" in problem["message"]
     assert shop.get("deployment", "web")["metadata"]["generation"] == 1
@@ -56,8 +56,8 @@ def test_what_the_api_server_refuses_is_reported_in_its_words(
     good = {"name": "shipper", "image": "lab.local/busybox:1"}
     shop.apply(policy(sidecars=[{**good, **fault}]), deployment())
     status = shop.wait_status("log-shipper", pending=1)
-    eventually(lambda: shop.status("log-shipper")["problems"])
-    (problem,) = shop.status("log-shipper")["problems"]
+    eventually(lambda: problems(shop.status("log-shipper")))
+    (problem,) = problems(shop.status("log-shipper"))
     assert problem["reason"] == "Refused"
     assert words in problem["message"]
     assert len(problem["message"]) < 700
@@ -73,7 +73,7 @@ def test_a_deployment_that_goes_is_no_longer_counted(shop: Namespace) -> None:
     shop.wait_status("log-shipper", current=2)
     shop.delete("deployment", "web")
     status = shop.wait_status("log-shipper", matched=1, current=1)
-    assert status["problems"] == []
+    assert problems(status) == []
 
 
 def test_an_excluded_namespace_is_never_touched(shop: Namespace, controller: Controller) -> None:
@@ -118,7 +118,7 @@ def test_records_that_somebody_made_up_change_nothing_and_stop_nobody(
         shop.apply(deployment(name, template=annotated), server_side=True)
     shop.apply(deployment("good"), policy())
     status = shop.wait_status("log-shipper", current=1, skipped=5)
-    assert {each["reason"] for each in status["problems"]} == {"RecordUnreadable"}
+    assert {each["reason"] for each in problems(status)} == {"RecordUnreadable"}
     assert all(shop.get("deployment", each)["metadata"]["generation"] == 1 for each in texts)
     assert controller.running()
 
@@ -127,9 +127,9 @@ def test_a_volume_source_of_an_odd_type_is_refused_and_stops_nobody(
     shop: Namespace, controller: Controller
 ) -> None:
     shop.apply(policy(volumes=[{"name": "v", "configMap": "my-name"}]), deployment())
-    eventually(lambda: shop.status("log-shipper").get("problems"))
+    eventually(lambda: problems(shop.status("log-shipper")))
     status = shop.status("log-shipper")
-    assert status["problems"][0]["reason"] == "Refused"
+    assert problems(status)[0]["reason"] == "Refused"
     assert conditions(status)["Ready"] == ("False", "Refused")
     assert controller.running()
 
@@ -148,7 +148,7 @@ def test_a_changed_sidecar_stays_and_is_reported_when_its_policy_moves_on(shop: 
     shop.wait_status("log-shipper", current=1)
     shop.kubectl("set", "image", "deployment/web", "shipper=my/own:1")
     status = shop.wait_status("log-shipper", conflicted=1)
-    assert status["problems"][0]["reason"] == "PartChanged"
+    assert problems(status)[0]["reason"] == "PartChanged"
     assert shop.sidecars("web") == ["shipper"]
 
 

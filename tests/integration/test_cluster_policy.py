@@ -13,6 +13,7 @@ from tests.support.cluster import (
     conditions,
     deployment,
     policy,
+    problems,
 )
 from tests.support.controller import Controller
 from tests.support.waiting import eventually, stays
@@ -87,7 +88,7 @@ def test_it_follows_the_labels_of_namespaces_and_sums_up_their_workloads(
     b.lab.kubectl("annotate", "namespace", b.name, "sidecarpolicy.dev/inject=false")
     status = cluster_policies.wait_status("mesh", matched=2, current=1, skipped=1)
     assert b.sidecars("web") == []
-    assert [each["namespace"] for each in status["problems"]] == [b.name]
+    assert [each["namespace"] for each in problems(status)] == [b.name]
 
 
 @pytest.mark.usefixtures("controller")
@@ -98,7 +99,7 @@ def test_it_comes_before_the_policies_of_a_namespace(
     cluster_policies.apply(cluster_policy("mesh", namespaceSelector=OURS, sidecars=[PROXY]))
     a.apply(policy(), policy("b-mesh", sidecars=[PROXY]))
     status = a.wait_status("b-mesh", conflicted=1)
-    assert "added by ClusterSidecarPolicy/mesh" in status["problems"][0]["message"]
+    assert "added by ClusterSidecarPolicy/mesh" in problems(status)[0]["message"]
     a.wait_status("log-shipper", current=1)
     assert a.sidecars("web") == ["proxy", "shipper"]
 
@@ -150,9 +151,9 @@ def test_a_policy_that_the_api_server_refuses_holds_nobody_else_up(shop: Namespa
     )
     for name in ("a-good", "c-good"):
         status = shop.wait_status(name, current=1)
-        assert status["problems"] == []
+        assert problems(status) == []
     status = shop.wait_status("b-bad", pending=1)
-    assert [each["reason"] for each in status["problems"]] == ["Refused"]
+    assert [each["reason"] for each in problems(status)] == ["Refused"]
     assert conditions(status)["Ready"] == ("False", "Refused")
     assert shop.sidecars("web") == ["proxy", "agent"]
     assert shop.get("deployment", "web")["metadata"]["generation"] == 2

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from tests.support.cluster import Namespace, conditions, deployment, persisted, policy, writes
+from tests.support.cluster import (
+    Namespace,
+    conditions,
+    deployment,
+    persisted,
+    policy,
+    problems,
+    writes,
+)
 from tests.support.controller import Controller
 from tests.support.waiting import eventually, stays
 
@@ -25,7 +33,7 @@ def test_existing_and_new_deployments_get_the_sidecar_by_one_patch_each(shop: Na
     shop.apply(deployment("after"))
     status = shop.wait_status("log-shipper", current=2)
     assert status["nodes"] == {"capable": 1, "total": 2}
-    assert status["problems"] == []
+    assert problems(status) == []
     assert conditions(status) == {
         "Ready": ("True", "Ready"),
         "Accepted": ("True", "Accepted"),
@@ -115,7 +123,7 @@ def test_opting_out_takes_the_sidecar_back(shop: Namespace) -> None:
     shop.wait_status("log-shipper", current=1)
     shop.kubectl("annotate", "namespace", shop.name, "sidecarpolicy.dev/inject=false")
     status = shop.wait_status("log-shipper", skipped=1)
-    assert status["problems"][0]["reason"] == "OptedOut"
+    assert problems(status)[0]["reason"] == "OptedOut"
     assert shop.sidecars("web") == []
     shop.kubectl("annotate", "namespace", shop.name, "sidecarpolicy.dev/inject-")
     shop.wait_status("log-shipper", current=1)

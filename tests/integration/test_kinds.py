@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import JSON, Namespace, cron_job, deployment, policy, stateful_set
+from tests.support.cluster import (
+    JSON,
+    Namespace,
+    cron_job,
+    deployment,
+    policy,
+    problems,
+    stateful_set,
+)
 from tests.support.waiting import eventually, stays
 
 FULL: JSON = {
@@ -114,4 +122,4 @@ def test_a_volume_of_a_claim_template_is_never_covered(shop: Namespace) -> None:
     made["spec"]["volumeClaimTemplates"] = claims
     shop.apply(made, policy(volumes=[{"name": "logs", "emptyDir": {}}]))
     status = shop.wait_status("log-shipper", conflicted=1)
-    assert "volumeClaimTemplates" in status["problems"][0]["message"]
+    assert "volumeClaimTemplates" in problems(status)[0]["message"]

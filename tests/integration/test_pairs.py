@@ -16,6 +16,7 @@ import pytest
 from lab import Lab
 from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.core.record import Record, read_record
+from tests.support.cluster import problems
 from tests.support.controller import Controller, warnings
 from tests.support.pairs import CASES, JSON, Case, printed, stripped
 from tests.support.stage import Stage, Templates, namespace_of
@@ -90,8 +91,8 @@ def _settled(policy: JSON) -> bool:
     status = policy.get("status") or {}
     if status.get("observedGeneration") != policy["metadata"]["generation"]:
         return False
-    counts, problems = status["workloads"], status["problems"]
-    return bool(counts["matched"] == counts["current"] + counts["updating"] + len(problems))
+    counts, said = status["workloads"], problems(status)
+    return bool(counts["matched"] == counts["current"] + counts["updating"] + len(said))
 
 
 def _without_records(templates: Mapping[Case, Templates]) -> bool:
@@ -103,7 +104,7 @@ def _reports(case: Case, observed: Observed) -> Iterator[str]:
     """What policies report and the controller logs of the case's workloads, as `render` puts it."""
     for policy in observed.policies[case]:
         key = f"{policy['kind']}/{policy['metadata']['name']}"
-        for each in policy["status"]["problems"]:
+        for each in problems(policy["status"]):
             yield f"{each['kind']} {each['name']}: {key}: {each['reason']}: {each['message']}"
     for line in warnings(observed.log):
         kind, _, rest = line.partition(f" {namespace_of(case)}/")

@@ -100,6 +100,12 @@ def persisted(events: Iterable[JSON]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def problems(status: JSON) -> list[JSON]:
+    """What is said of workloads; most sidecars of tests request nothing, which is said too."""
+    found = status.get("problems", [])
+    return [each for each in found if not each["kind"].endswith("SidecarPolicy")]
+
+
 def conditions(status: JSON) -> dict[str, tuple[str, str]]:
     return {each["type"]: (each["status"], each["reason"]) for each in status.get("conditions", [])}
 
