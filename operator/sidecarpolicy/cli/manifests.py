@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from sidecarpolicy.cli.dialect import Dumper, Loader
+
 JSON = dict[str, Any]
 
 
@@ -29,16 +31,6 @@ class Manifest:
     def where(self) -> str:
         """File and line, for messages."""
         return f"{self.source}:{self.line}"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a time stays the text that it is."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def read_manifests(paths: Iterable[str]) -> list[Manifest]:
@@ -66,7 +58,7 @@ def _texts(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _parse(source: str, text: str) -> Iterator[Manifest]:
-    loader = _Loader(text)
+    loader = Loader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -98,7 +90,7 @@ def _objects(source: str, line: int, document: Any) -> Iterator[Manifest]:
 
 def as_yaml(objects: Iterable[JSON]) -> str:
     """Documents in YAML, fields in the order in which they were written."""
-    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump_all(objects, None, Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def as_json(objects: Iterable[JSON]) -> str:
