@@ -1,7 +1,6 @@
 """The main job on real kubelets, done by the operator as a Pod with its own ServiceAccount."""
 
 import json
-from datetime import datetime
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.support.cluster import (
     writes,
 )
 from tests.support.controller import warnings
+from tests.support.pods import ends_of, keep, moment, release, running, starts_of
 from tests.support.waiting import eventually, stays
 
 TOLD = "date +%s > /dev/termination-log"
@@ -45,10 +45,6 @@ def sidecar(name: str = "shipper") -> JSON:
 def app(*, replicas: int = 2) -> JSON:
     pod = {"containers": [container("web", slow_end=2)], "terminationGracePeriodSeconds": 10}
     return deployment(replicas=replicas, pod=pod)
-
-
-def running(shop: Namespace) -> list[JSON]:
-    return [pod for pod in shop.all("pod") if "deletionTimestamp" not in pod["metadata"]]
 
 
 def placed(shop: Namespace) -> dict[str, set[str]]:
@@ -86,28 +82,14 @@ def test_the_sidecar_starts_before_the_application_and_ends_after_it(shop: Names
     shop.wait_status("log-shipper", current=1, seconds=60)
     (pod,) = running(shop)
     name = pod["metadata"]["name"]
-    started = {each["name"]: moment(each["state"]["running"]["startedAt"]) for each in both(pod)}
+    started = starts_of(pod)
     assert started["web"] - started["shipper"] >= 2
-    shop.kubectl("patch", "pod", name, "-p", '{"metadata":{"finalizers":["test.example/keep"]}}')
+    keep(shop, name)
     shop.kubectl("delete", "pod", name, "--wait=false")
     ended = eventually(lambda: ends_of(shop, name), until=lambda found: len(found) == 2)
-    shop.kubectl("patch", "pod", name, "-p", '{"metadata":{"finalizers":null}}')
+    release(shop, name)
     told_to_end = float(ended["shipper"]["message"])
     assert told_to_end >= moment(ended["web"]["finishedAt"])
-
-
-def both(pod: JSON) -> list[JSON]:
-    """Statuses of init and ordinary containers."""
-    return [*pod["status"]["initContainerStatuses"], *pod["status"]["containerStatuses"]]
-
-
-def moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
-def ends_of(shop: Namespace, pod: str) -> dict[str, JSON]:
-    states = {each["name"]: each["state"] for each in both(shop.get("pod", pod))}
-    return {name: each["terminated"] for name, each in states.items() if "terminated" in each}
 
 
 @pytest.mark.usefixtures("labelled")
