@@ -40,7 +40,7 @@ COPY --from=build /opt/sidecarpolicy /opt/sidecarpolicy
 ENV PATH=/opt/sidecarpolicy/bin:$PATH
 # All that the controller imports loads on this base, or the build fails. It also leaves the
 # bytecode of those parts of the standard library that we use: the slim Python images ship none.
-RUN ["/opt/sidecarpolicy/bin/python", "-c", "import rich, sidecarpolicy.cli, sidecarpolicy.controller.app"]
+RUN ["/opt/sidecarpolicy/bin/python", "-c", "import rich, sidecarpolicy.cli, sidecarpolicy.controller.app, sidecarpolicy.webhook.app"]
 
 # USER as a variable: Kopf asks for the user's name, and a user that is only a number has none.
 ENV PYTHONDONTWRITEBYTECODE=1 \

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab, Node
+from tests.support.admission import trusted
 from tests.support.cluster import ROOT, Namespace
 from tests.support.labs import lab_for
 from tests.support.waiting import eventually
@@ -35,8 +36,10 @@ def operator(kubelets: Lab) -> Lab:
     build_args = {"PYTHON_IMAGE": "lab.local/python:3.11"}
     kubelets.import_image(kubelets.build_image(ROOT, IMAGE, build_args), "new")
     kubelets.kubectl("apply", "-f", "-", input=kustomized(kubelets, IMAGE))
-    rollout = ("rollout", "status", "deployment/sidecarpolicy-controller", "--timeout=120s")
-    kubelets.kubectl("-n", SYSTEM, *rollout)
+    for name in ("controller", "webhook"):
+        rollout = ("rollout", "status", f"deployment/sidecarpolicy-{name}", "--timeout=120s")
+        kubelets.kubectl("-n", SYSTEM, *rollout)
+    eventually(lambda: trusted(kubelets))
     return kubelets
 
 
@@ -45,9 +48,9 @@ def kustomized(lab: Lab, image: str) -> str:
     name, _, tag = image.rpartition(":")
     rendered = lab.kubectl("kustomize", str(ROOT))
     released = "ghcr.io/sidecarpolicy/sidecarpolicy:0.1.0"
-    assert rendered.count(released) == 1
+    assert rendered.count(released) == 2  # controller and webhook
     pinned = "nodeSelector:\n        kubernetes.io/hostname: new"
-    assert rendered.count("nodeSelector:") == 1
+    assert rendered.count("      nodeSelector:\n        kubernetes.io/os") == 2
     return rendered.replace(released, f"{name}:{tag}").replace("nodeSelector:", pinned)
 
 

@@ -16,8 +16,8 @@ from tests.support.cluster import (
     policy,
     writes,
 )
-from tests.support.controller import warnings
 from tests.support.pods import ends_of, keep, moment, release, running, starts_of
+from tests.support.processes import warnings
 from tests.support.waiting import eventually, stays
 
 TOLD = "date +%s > /dev/termination-log"
@@ -165,7 +165,8 @@ def test_its_rights_are_enough_and_its_log_has_no_complaints(operator: Lab) -> N
     complaints = [each for each in warnings(operator_log(operator)) if "next try in" not in each]
     assert complaints == []
     assert {what.partition("/")[0] for _, what in persisted(writes(operator))} <= {
-        "nodes", "deployments", "cronjobs", "sidecarpolicies",
+        "nodes", "deployments", "daemonsets", "cronjobs", "sidecarpolicies",
+        "secrets", "mutatingwebhookconfigurations",
     }  # fmt: skip
 
 

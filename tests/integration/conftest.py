@@ -9,8 +9,8 @@ import pytest
 from lab import Lab
 from tests.support.authors import INSTALLED, POLICY, refusal
 from tests.support.cluster import CRDS, Namespace, policy
-from tests.support.controller import Controller
 from tests.support.labs import lab_for
+from tests.support.processes import Controller
 from tests.support.users import User, let_write_policies, person
 from tests.support.waiting import eventually
 

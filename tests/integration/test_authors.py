@@ -37,7 +37,7 @@ from tests.support.cluster import (
     deployment,
     policy,
 )
-from tests.support.controller import Controller
+from tests.support.processes import Controller
 from tests.support.users import (
     User,
     account,

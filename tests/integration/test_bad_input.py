@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from tests.support.cluster import CRDS, Namespace, conditions, deployment, policy, problems
-from tests.support.controller import Controller
+from tests.support.processes import Controller
 from tests.support.waiting import eventually, stays
 
 

@@ -15,7 +15,7 @@ from tests.support.cluster import (
     policy,
     problems,
 )
-from tests.support.controller import Controller
+from tests.support.processes import Controller
 from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]

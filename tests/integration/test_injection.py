@@ -13,7 +13,7 @@ from tests.support.cluster import (
     problems,
     writes,
 )
-from tests.support.controller import Controller
+from tests.support.processes import Controller
 from tests.support.waiting import eventually, stays
 
 REQUIRE = {"key": "sidecarpolicy.dev/native-sidecars", "operator": "In", "values": ["true"]}

@@ -5,7 +5,7 @@ need a minute after it to get going again.
 import time
 
 from tests.support.cluster import Namespace, deployment, policy
-from tests.support.controller import Controller
+from tests.support.processes import Controller
 from tests.support.waiting import eventually
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp.test_utils import TestServer
+from aiohttp.web import Application, Request, Response
 
 from lab import Lab
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import NoClusterError, connect
 from sidecarpolicy.cluster.outcome import Outcome, Result
-from sidecarpolicy.cluster.resources import DEPLOYMENTS, POLICIES, Resource
+from sidecarpolicy.cluster.resources import DEPLOYMENTS, POLICIES, SECRETS, Resource
 from sidecarpolicy.core.jsonpatch import guard
 from tests.support.cluster import Namespace, deployment
 
@@ -38,6 +40,16 @@ def ask(lab: Lab, question: Ask, *, kubeconfig: Path | None = None) -> Outcome:
 
 def patching(shop: Namespace, *operations: dict[str, Any], name: str = "web") -> Ask:
     return lambda api: api.patch_json(DEPLOYMENTS, list(operations), name=name, namespace=shop.name)
+
+
+def pointing_at(server: str) -> dict[str, Any]:
+    """A kubeconfig without credentials."""
+    return {
+        "clusters": [{"name": "x", "cluster": {"server": server.rstrip("/")}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "users": [{"name": "x", "user": {}}],
+        "current-context": "x",
+    }
 
 
 def uid(shop: Namespace) -> str:
@@ -141,6 +153,30 @@ def test_a_list_of_several_pages_is_complete(shop: Namespace) -> None:
 
     listed = ask(shop.lab, in_pages_of_three)
     assert listed.items == tuple(f"web-{number}" for number in range(7))
+
+
+def test_a_garbled_answer_is_no_answer_and_its_text_is_not_repeated(tmp_path: Path) -> None:
+    async def garbled(_: Request) -> Response:
+        return Response(text='{"kind": "Secret", "data": {"password": "cGFzc3dvcmQ=')
+
+    async def attempt() -> Outcome:
+        app = Application()
+        app.router.add_get("/{path:.*}", garbled)
+        async with TestServer(app) as server:
+            kubeconfig = tmp_path / "kubeconfig"
+            kubeconfig.write_text(yaml.safe_dump(pointing_at(str(server.make_url("/")))))
+            async with connect(str(kubeconfig)) as connection:
+                return await Api(connection).get(SECRETS, name="db", namespace="shop")
+
+    outcome = asyncio.run(attempt())
+    assert outcome.result is Result.UNAVAILABLE
+    assert outcome.message == "the answer is no JSON object (HTTP 200)"
+
+
+def test_an_outcome_is_printed_without_its_object(web: Namespace) -> None:
+    outcome = ask(web.lab, lambda api: api.get(DEPLOYMENTS, name="web", namespace=web.name))
+    assert outcome.done
+    assert "containers" not in repr(outcome)
 
 
 def test_no_way_to_a_cluster_is_one_clear_error(

@@ -17,8 +17,8 @@ from lab import Lab
 from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.core.record import Record, read_record
 from tests.support.cluster import problems
-from tests.support.controller import Controller, warnings
 from tests.support.pairs import CASES, JSON, Case, printed, stripped
+from tests.support.processes import Controller, warnings
 from tests.support.stage import Stage, Templates, namespace_of
 from tests.support.waiting import eventually
 

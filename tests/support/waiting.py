@@ -1,7 +1,8 @@
 """Waiting for what a cluster does in its own time."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Found = TypeVar("Found")
@@ -33,3 +34,20 @@ def stays(look: Callable[[], Found], *, seconds: float) -> Found:
         now = look()
         assert now == first, f"changed from {first!r} to {now!r}"
     return first
+
+
+async def soon(
+    look: Callable[[], Awaitable[Found]],
+    *,
+    until: Callable[[Found], bool] = bool,
+    seconds: float = 30,
+) -> Found:
+    """The same inside a running event loop, which goes on meanwhile."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await look()
+        if until(found):
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {seconds} s; last seen: {found!r}")
+        await asyncio.sleep(0.05)

@@ -38,6 +38,9 @@ CAPABILITY_LABEL: Final = f"{GROUP}/native-sidecars"
 EVIDENCE_ANNOTATION: Final = f"{GROUP}/evidence"
 """On a Node: one sentence that says why the label has its value."""
 
+CERTIFICATES_ANNOTATION: Final = f"{GROUP}/certificates"
+"""On the webhook's Secret: "generated" says that its content is ours to replace."""
+
 SYSTEM_NAMESPACE: Final = "sidecarpolicy-system"
 """Where the operator runs, unless it is told otherwise; nothing is ever selected there."""
 

@@ -32,20 +32,44 @@ def main() -> None:
     """Native sidecar containers for real, mixed Kubernetes clusters."""
 
 
+_Command = Callable[..., None]
+
+
+def _process_options(command: _Command) -> _Command:
+    """What both processes take."""
+    for option in reversed(
+        (
+            click.option(
+                "--namespace",
+                envvar="POD_NAMESPACE",
+                default=SYSTEM_NAMESPACE,
+                show_default=True,
+                help="The operator's own namespace, in which nothing is ever selected.",
+            ),
+            click.option(
+                "--exclude-namespaces",
+                default="",
+                metavar="A,B,…",
+                help="More namespaces that are never touched, besides kube-system and its kind.",
+            ),
+            click.option(
+                "--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account."
+            ),
+            click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain"),
+            click.option("--log-level", type=click.Choice(["info", "debug"]), default="info"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _exclusions(namespace: str, extra: str) -> Exclusions:
+    names = frozenset(filter(None, (name.strip() for name in extra.split(","))))
+    return Exclusions(own_namespace=namespace, extra=names)
+
+
 @main.command()
-@click.option(
-    "--namespace",
-    envvar="POD_NAMESPACE",
-    default=SYSTEM_NAMESPACE,
-    show_default=True,
-    help="The controller's own namespace, in which nothing is ever selected.",
-)
-@click.option(
-    "--exclude-namespaces",
-    default="",
-    metavar="A,B,…",
-    help="More namespaces that are never touched, besides kube-system and its kind.",
-)
+@_process_options
 @click.option(
     "--revert-max-concurrent",
     default="10%",
@@ -61,9 +85,6 @@ def main() -> None:
     metavar="HOST:PORT",
     help="Where /healthz and /readyz answer.",
 )
-@click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account.")
-@click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain")
-@click.option("--log-level", type=click.Choice(["info", "debug"]), default="info")
 def controller(
     *,
     namespace: str,
@@ -84,11 +105,101 @@ def controller(
     from sidecarpolicy.cluster.connection import NoClusterError
     from sidecarpolicy.controller.app import Options, run
 
-    extra = frozenset(filter(None, (name.strip() for name in exclude_namespaces.split(","))))
     options = Options(
-        exclusions=Exclusions(own_namespace=namespace, extra=extra),
+        exclusions=_exclusions(namespace, exclude_namespaces),
         listen=listen,
         revert_share=revert_max_concurrent,
+        kubeconfig=kubeconfig,
+        json_logs=log_format == "json",
+        debug=log_level == "debug",
+    )
+    try:
+        run(options)
+    except NoClusterError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_process_options
+@click.option(
+    "--listen",
+    default="0.0.0.0:9443",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where admission reviews are answered, over TLS.",
+)
+@click.option(
+    "--health",
+    default="0.0.0.0:8081",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where /healthz and /readyz answer.",
+)
+@click.option(
+    "--service",
+    default="sidecarpolicy-webhook",
+    show_default=True,
+    help="Name of the Service in front of it; its certificate is made for that.",
+)
+@click.option(
+    "--extra-name",
+    "extra_names",
+    multiple=True,
+    metavar="NAME|IP",
+    help="Another name by which the API server reaches it.",
+)
+@click.option(
+    "--tls-dir",
+    metavar="DIR",
+    help="Serve with tls.crt and tls.key from here (cert-manager), instead of an own CA.",
+)
+@click.option(
+    "--controller-user",
+    metavar="USER",
+    help="Whose requests pass untouched; default: the controller's ServiceAccount.",
+)
+@click.option(
+    "--leave-seconds",
+    type=click.FloatRange(0, 60),
+    default=5.0,
+    show_default=True,
+    help="For how long it answers on after it was told to end.",
+)
+def webhook(
+    *,
+    namespace: str,
+    exclude_namespaces: str,
+    listen: str,
+    health: str,
+    service: str,
+    extra_names: tuple[str, ...],
+    tls_dir: str | None,
+    controller_user: str | None,
+    leave_seconds: float,
+    kubeconfig: str | None,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Run the admission webhook: Jobs, Pods and new workloads get their sidecars at once.
+
+    \b
+    Examples:
+      sidecarpolicy webhook --log-format json
+      sidecarpolicy webhook --listen 127.0.0.1:9443 --extra-name 127.0.0.1
+    """
+    from sidecarpolicy.cluster.connection import NoClusterError
+    from sidecarpolicy.webhook.app import Options, run
+    from sidecarpolicy.webhook.certificates import Site
+
+    own = f"system:serviceaccount:{namespace}:sidecarpolicy-controller"
+    options = Options(
+        exclusions=_exclusions(namespace, exclude_namespaces),
+        own_user=controller_user or own,
+        listen=listen,
+        health=health,
+        site=Site(namespace=namespace, service=service, extra_names=extra_names),
+        tls_dir=tls_dir,
+        leave_seconds=leave_seconds,
         kubeconfig=kubeconfig,
         json_logs=log_format == "json",
         debug=log_level == "debug",

@@ -62,7 +62,7 @@ class Api:
         patch: list[dict[str, Any]],
         *,
         name: str,
-        namespace: str,
+        namespace: str | None = None,
         dry_run: bool = False,
     ) -> Outcome:
         """Applies a JSON patch; a failed `test` in it is a CONFLICT."""
@@ -135,8 +135,12 @@ class Api:
 
 def _outcome(response: ClientResponse, content: bytes) -> Outcome:
     body = _json_object(content)
-    if response.status < 400 and body is not None:
-        return Outcome(Result.DONE, body=body)
+    if response.status < 400:
+        if body is not None:
+            return Outcome(Result.DONE, body=body)
+        # Not quoted: it may be what is left of an object.
+        unreadable = f"the answer is no JSON object (HTTP {response.status})"
+        return Outcome(Result.UNAVAILABLE, unreadable)
     status = body or {}
     message = str(status.get("message") or content.decode(errors="replace"))
     return Outcome(

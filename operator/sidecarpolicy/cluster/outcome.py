@@ -27,8 +27,9 @@ class Outcome:
 
     result: Result
     message: str = ""
-    body: dict[str, Any] = field(default_factory=dict, compare=False)
-    items: tuple[Any, ...] = field(default=(), compare=False)
+    # Not shown: objects do not belong into logs, Secrets least of all.
+    body: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    items: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     """What was kept of a list's objects."""
     retry_after: float = 0.0
     """Seconds that the server asked us to wait."""

@@ -38,6 +38,13 @@ CLUSTER_POLICIES: Final = Resource(
 )
 STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet")
 CRON_JOBS: Final = Resource("batch", "v1", "cronjobs", "CronJob")
+SECRETS: Final = Resource("", "v1", "secrets", "Secret")
+WEBHOOK_CONFIGURATIONS: Final = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+)
 
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")

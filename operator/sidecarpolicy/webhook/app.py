@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import ssl
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
@@ -15,21 +15,13 @@ from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
 from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
 from sidecarpolicy.process.logs import configure_logging
+from sidecarpolicy.webhook.certificates import Certificates, Site
+from sidecarpolicy.webhook.files import Files
 from sidecarpolicy.webhook.memory import Memory
 from sidecarpolicy.webhook.review import Reviewed, review
 from sidecarpolicy.webhook.server import admission_server
 
 log = logging.getLogger(__name__)
-
-
-class Tls(Protocol):
-    """Where the serving certificate comes from, and who keeps it fresh."""
-
-    async def prepare(self) -> ssl.SSLContext:
-        """The context to serve with."""
-
-    async def run(self) -> None:
-        """Keeps the context's certificate fresh, for ever."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +32,34 @@ class Options:
     own_user: str
     listen: str
     health: str
+    site: Site
+    tls_dir: str | None = None
     leave_seconds: float = 0.0
     kubeconfig: str | None = None
     json_logs: bool = False
     debug: bool = False
 
 
-def run(options: Options, tls: Tls) -> None:
+def run(options: Options) -> None:
     """Runs the webhook; returns after a signal, raises if a part of it fails."""
     configure_logging(as_json=options.json_logs, debug=options.debug)
-    run_to_end(_main(options, tls))
+    run_to_end(_main(options))
 
 
-async def _main(options: Options, tls: Tls) -> None:
+async def _main(options: Options) -> None:
     async with connect(options.kubeconfig) as connection:
-        await Webhook(connection, options, tls).run()
+        await Webhook(connection, options).run()
 
 
 class Webhook:
     """All parts of the webhook process."""
 
-    def __init__(self, connection: Connection, options: Options, tls: Tls) -> None:
+    def __init__(self, connection: Connection, options: Options) -> None:
         api = Api(connection)
         self._options = options
-        self._tls = tls
+        self._tls = (
+            Files(Path(options.tls_dir)) if options.tls_dir else Certificates(api, options.site)
+        )
         self._memory = Memory(options.exclusions)
         self._leaving = False
         self._reflectors: list[Reflector[Any]] = [

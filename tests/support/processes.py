@@ -1,4 +1,4 @@
-"""The controller as a process: started, stopped and killed as an operator's Pod would be."""
+"""Our processes: started, stopped and killed as an operator's Pods would be."""
 
 import json
 import os
@@ -13,37 +13,35 @@ from urllib.request import urlopen
 from lab import Lab
 from tests.support.waiting import eventually
 
-PORT = 8080
-_READY = f"http://127.0.0.1:{PORT}/readyz"
 
+class Process:
+    """`sidecarpolicy COMMAND` inside a lab's network, with the rights of a kubeconfig."""
 
-class Controller:
-    """`sidecarpolicy controller` inside a lab's network."""
-
-    def __init__(self, lab: Lab, log: Path) -> None:
+    def __init__(
+        self, lab: Lab, log: Path, command: str, *flags: str, health: int, kubeconfig: Path | None
+    ) -> None:
         self._lab = lab
         self._log = log
+        self._argv = (sys.executable, "-m", "sidecarpolicy", command, *flags)
+        self._health = f"http://127.0.0.1:{health}/readyz"
+        self._environment = {"KUBECONFIG": str(kubeconfig or lab.kubeconfig)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str, wait: bool = True) -> None:
-        argv = [
-            sys.executable, "-m", "sidecarpolicy", "controller",
-            "--listen", f"127.0.0.1:{PORT}", *flags,
-        ]  # fmt: skip
+        argv = [*self._argv, *flags]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._lab.command(argv), env=self._lab.environment(), stderr=log
+                self._lab.command(argv),
+                env=self._lab.environment() | self._environment,
+                stderr=log,
             )
         if wait:
             eventually(self.ready, seconds=60)
 
     def ready(self) -> bool:
-        assert self.running(), f"the controller ended:\n{self.log()}"
+        assert self.running(), f"the process ended:\n{self.log()}"
         try:
-            with (
-                self._lab.entered(),
-                urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=2) as answer,
-            ):
+            with self._lab.entered(), urlopen(self._health, timeout=2) as answer:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
@@ -70,6 +68,30 @@ class Controller:
         code = self._process.wait(30)
         self._process = None
         return code
+
+
+class Controller(Process):
+    """`sidecarpolicy controller`."""
+
+    def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
+        listen = ("--listen", f"127.0.0.1:{_CONTROLLER}")
+        super().__init__(lab, log, "controller", *listen, health=_CONTROLLER, kubeconfig=kubeconfig)
+
+
+class Webhook(Process):
+    """`sidecarpolicy webhook`, at the address of URL."""
+
+    URL = "https://127.0.0.1:9443/mutate"
+
+    def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
+        flags = (
+            "--listen", "127.0.0.1:9443", "--health", f"127.0.0.1:{_WEBHOOK}",
+            "--extra-name", "127.0.0.1", "--leave-seconds", "0",
+        )  # fmt: skip
+        super().__init__(lab, log, "webhook", *flags, health=_WEBHOOK, kubeconfig=kubeconfig)
+
+
+_CONTROLLER, _WEBHOOK = 8080, 8081
 
 
 def warnings(log: str) -> Sequence[str]:

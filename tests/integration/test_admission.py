@@ -1,0 +1,293 @@
+"""The webhook beside the controller, registered with a real API server as we ship it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from lab import Lab, LabError
+from tests.support import admission
+from tests.support.admission import CONFIGURATION
+from tests.support.cluster import (
+    Namespace,
+    cron_job,
+    deployment,
+    policy,
+    problems,
+    stateful_set,
+)
+from tests.support.processes import Controller, Webhook
+from tests.support.users import account
+from tests.support.waiting import eventually, stays
+
+JSON = dict[str, Any]
+SYSTEM = "sidecarpolicy-system"
+EVERY_KIND = [
+    {"kind": kind} for kind in ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Pod")
+]
+
+
+@pytest.fixture(scope="module")
+def processes(
+    cluster: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Controller, Webhook]]:
+    """Controller and webhook, each with the rights of its own ServiceAccount."""
+    admission.install(cluster)
+    cluster.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
+    cluster.add_fake_nodes(1, kubelet="1.28.15", prefix="old")
+    place = tmp_path_factory.mktemp("admission")
+    rights = {
+        name: account(
+            cluster,
+            namespace=SYSTEM,
+            name=f"sidecarpolicy-{name}",
+            kubeconfig=place / f"{name}.json",
+        ).kubeconfig
+        for name in ("controller", "webhook")
+    }
+    controller = Controller(cluster, place / "controller.log", kubeconfig=rights["controller"])
+    webhook = Webhook(cluster, place / "webhook.log", kubeconfig=rights["webhook"])
+    controller.start("--log-format", "json")
+    webhook.start("--log-format", "json")
+    eventually(lambda: admission.trusted(cluster))
+    yield controller, webhook
+    controller.stop()
+    webhook.stop()
+    admission.uninstall(cluster)
+    print(controller.log(), webhook.log())  # noqa: T201 - pytest shows it with a failure
+
+
+@pytest.fixture
+def space(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Namespace]:
+    """A namespace of the test's own; both processes run."""
+    for process in processes:
+        if not process.running():
+            process.start("--log-format", "json")
+    name = f"admission-{uuid4().hex[:6]}"
+    cluster.kubectl("create", "namespace", name)
+    made = Namespace(cluster, name)
+    yield made
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def known(space: Namespace, made: JSON) -> None:
+    """Applies a policy, and waits until the webhook knows it (it has no status of its own)."""
+    space.apply(made)
+    spec = {"containers": [{"name": "probe", "image": "x"}]}
+    labels = made["spec"]["selector"].get("matchLabels", {})
+    pods = [{"kind": "Pod"}]
+    probe = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": labels}}
+    assert pods[0] in made["spec"]["targets"], "a policy that Pods cannot probe"
+    eventually(
+        lambda: "initContainers" in dry_run(space, {**probe, "spec": spec})["spec"],
+        seconds=10,
+    )
+
+
+def dry_run(space: Namespace, obj: JSON) -> JSON:
+    """The object as it would be stored."""
+    text = space.lab.kubectl(
+        *("-n", space.name, "create", "--dry-run=server", "-o", "json", "-f", "-"),
+        input=json.dumps(obj),
+    )
+    found: JSON = json.loads(text)
+    return found
+
+
+def created(space: Namespace, obj: JSON) -> tuple[JSON, str]:
+    """The object as it was stored, and what kubectl printed on standard error."""
+    done = space.lab.run(
+        ["kubectl", "-n", space.name, "create", "-o", "json", "-f", "-"], input=json.dumps(obj)
+    )
+    return json.loads(done.stdout), done.stderr
+
+
+def every(name: str = "log-shipper", **spec: Any) -> JSON:
+    return policy(name, targets=EVERY_KIND, **spec)
+
+
+def names(spec: JSON) -> list[str]:
+    return [each["name"] for each in spec.get("initContainers", ())]
+
+
+def job(name: str = "run") -> JSON:
+    """A Job that does not start: the nodes here would let it end at once."""
+    spec = {**cron_job()["spec"]["jobTemplate"]["spec"], "suspend": True}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+def pod(name: str = "alone", **meta: Any) -> JSON:
+    spec = {"containers": [{"name": "web", "image": "lab.local/busybox:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **meta}, "spec": spec}
+
+
+def test_what_is_created_under_a_policy_has_its_sidecar_from_the_start(space: Namespace) -> None:
+    known(space, every())
+    for made, kind in ((deployment(), "deployment"), (stateful_set(), "statefulset")):
+        obj, said = created(space, made)
+        assert names(obj["spec"]["template"]["spec"]) == ["shipper"], kind
+        assert "Warning: sidecarpolicy: SidecarPolicy/log-shipper added its sidecars" in said
+    obj, _ = created(space, cron_job())
+    assert names(obj["spec"]["jobTemplate"]["spec"]["template"]["spec"]) == ["shipper"]
+    for made in (job(), pod()):
+        obj, _ = created(space, made)
+        spec = obj["spec"] if made["kind"] == "Pod" else obj["spec"]["template"]["spec"]
+        assert names(spec) == ["shipper"]
+        assert spec["initContainers"][0]["restartPolicy"] == "Always"
+    space.wait_status("log-shipper", matched=4, current=4)
+    stays(lambda: space.get("deployment", "web")["metadata"]["generation"], seconds=2)
+    assert space.get("deployment", "web")["metadata"]["generation"] == 1
+    assert space.revisions("web") == 1
+
+
+def test_an_owners_change_and_a_new_revision_are_one_rollout(
+    space: Namespace, processes: tuple[Controller, Webhook]
+) -> None:
+    known(space, every())
+    created(space, deployment())
+    processes[0].stop()
+    newer = [{"name": "agent", "image": "lab.local/busybox:1"}]
+    known_again = every(sidecars=newer)
+    space.apply(known_again)
+    eventually(lambda: names(dry_run(space, pod("probe"))["spec"]) == ["agent"])
+    space.kubectl("set", "image", "deployment/web", "web=lab.local/busybox:2")
+    assert space.sidecars("web") == ["agent"]
+    processes[0].start("--log-format", "json")
+    space.wait_status("log-shipper", current=1)
+    assert space.revisions("web") == 2
+
+
+@pytest.mark.parametrize("how", ["replace", "apply", "server-side apply", "scale"])
+def test_the_sidecar_survives_without_a_rollout(space: Namespace, how: str) -> None:
+    known(space, every())
+    if how == "server-side apply":
+        space.apply(deployment(), server_side=True, manager="kustomize-controller")
+    else:
+        space.apply(deployment())
+    before = space.pods_template("web")
+    if how == "replace":
+        text = json.dumps({**deployment(), "metadata": {"name": "web", "namespace": space.name}})
+        space.lab.kubectl("replace", "-f", "-", input=text)
+    elif how == "apply":
+        space.apply(deployment())
+    elif how == "server-side apply":
+        space.apply(deployment(), server_side=True, manager="kustomize-controller")
+    else:
+        space.kubectl("scale", "deployment/web", "--replicas=2")
+        space.kubectl("scale", "deployment/web", "--replicas=0")
+    assert space.pods_template("web") == before
+    assert names(before["spec"]) == ["shipper"]
+    eventually(lambda: space.revisions("web") == 1)
+
+
+def test_undoing_a_change_across_the_injection_rolls_once_and_keeps_the_sidecar(
+    space: Namespace,
+) -> None:
+    space.apply(deployment())
+    eventually(lambda: space.revisions("web") == 1)
+    known(space, every())
+    space.wait_status("log-shipper", current=1)
+    space.kubectl("set", "image", "deployment/web", "web=lab.local/busybox:2")
+    eventually(lambda: space.revisions("web") == 3)
+    space.kubectl("rollout", "undo", "deployment/web", "--to-revision=1")
+    template = space.pods_template("web")
+    assert names(template["spec"]) == ["shipper"]
+    assert template["spec"]["containers"][0]["image"] == "lab.local/busybox:1"
+    space.wait_status("log-shipper", current=1)
+    assert space.revisions("web") == 3  # the second one, injected, with the first image, again
+
+
+def test_what_the_controller_takes_out_is_not_put_back(space: Namespace) -> None:
+    known(space, every())
+    created(space, deployment())
+    space.wait_status("log-shipper", current=1)
+    nothing = {"matchLabels": {"app": "none"}}
+    space.patch("scpol", "log-shipper", {"spec": {"selector": nothing}})
+    eventually(lambda: space.sidecars("web") == [])
+    stays(lambda: space.get("deployment", "web")["metadata"]["generation"], seconds=2)
+    assert space.pods_template("web")["spec"].get("affinity") is None
+
+
+def test_running_daemons_are_made_anew_where_a_capable_node_runs_one(space: Namespace) -> None:
+    daemon = {**deployment("agent"), "kind": "DaemonSet"}
+    daemon["spec"] = {key: daemon["spec"][key] for key in ("selector", "template")}
+    space.apply(daemon)
+    eventually(lambda: len([p for p in space.all("pod") if p["spec"].get("nodeName")]) == 2)
+    known(space, every())
+    space.wait_status("log-shipper", current=1)
+
+    def by_node(pods: list[JSON]) -> dict[str, list[str]]:
+        return {each["spec"]["nodeName"]: names(each["spec"]) for each in pods}
+
+    eventually(
+        lambda: space.all("pod"),
+        until=lambda pods: by_node(pods) == {"new-0": ["shipper"], "old-0": []},
+    )
+    assert names(space.get("daemonset", "agent")["spec"]["template"]["spec"]) == []
+    space.lab.add_fake_nodes(1, kubelet="1.35.0", prefix="late")
+    try:
+        eventually(lambda: by_node(space.all("pod")).get("late-0") == ["shipper"])
+    finally:
+        space.lab.kubectl("delete", "node", "late-0")
+
+
+def test_without_the_webhook_everything_is_created_and_the_status_says_what_missed(
+    space: Namespace, processes: tuple[Controller, Webhook]
+) -> None:
+    known(space, every())
+    processes[1].kill()
+    born = space.get("scpol", "log-shipper")["metadata"]["creationTimestamp"]
+    eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(born) + timedelta(seconds=1))
+    created(space, deployment())
+    created(space, job())
+    created(space, pod())
+    status = space.wait_status("log-shipper", matched=2, current=1, skipped=1)
+    assert [each["reason"] for each in problems(status)] == ["MissedAdmission"]
+    assert space.sidecars("web") == ["shipper"]
+
+
+def test_jobs_older_than_the_policy_keep_their_template(space: Namespace) -> None:
+    space.apply(job())
+    eventually(lambda: space.get("job", "run"))
+    known(space, every())
+    status = space.wait_status("log-shipper", matched=1, skipped=1)
+    assert [each["reason"] for each in problems(status)] == ["ImmutableTemplate"]
+
+
+def test_nothing_is_asked_of_the_api_server_for_a_review(
+    space: Namespace, processes: tuple[Controller, Webhook]
+) -> None:
+    known(space, every())
+    assert processes[1].running()
+    before = space.lab.audit_log.stat().st_size
+    for number in range(20):
+        dry_run(space, pod(f"p{number}"))
+    tail = space.lab.audit_log.read_bytes()[before:].decode().splitlines()
+    events = [json.loads(line) for line in tail if line.startswith("{")]
+    webhook = f"system:serviceaccount:{SYSTEM}:sidecarpolicy-webhook"
+    ours = [each for each in events if each["user"]["username"] == webhook]
+    assert [each["verb"] for each in ours if each["verb"] != "watch"] == []
+
+
+def test_a_large_object_is_admitted_with_its_sidecar(space: Namespace) -> None:
+    known(space, every())
+    made = deployment()
+    made["metadata"]["annotations"] = {f"note-{n}": "x" * 250_000 for n in range(0)}
+    blob = {"name": "BLOB", "value": "x" * 1_000_000}
+    made["spec"]["template"]["spec"]["containers"][0]["env"] = [blob]
+    obj, _ = created(space, made)
+    assert names(obj["spec"]["template"]["spec"]) == ["shipper"]
+
+
+def test_the_operators_own_requests_do_not_come_back_to_it(space: Namespace) -> None:
+    """The match conditions are compiled and hold; a broken one would fail open, unseen."""
+    text = space.lab.kubectl("get", CONFIGURATION, "-o", "json")
+    conditions = [each.get("matchConditions", []) for each in json.loads(text)["webhooks"]]
+    assert [len(each) for each in conditions] == [2, 1]
+    broken = {"op": "replace", "path": "/webhooks/0/matchConditions/0/expression", "value": "x"}
+    patch = ("--type=json", "-p", json.dumps([broken]), "--dry-run=server")
+    with pytest.raises(LabError, match="compil"):
+        space.lab.kubectl("patch", CONFIGURATION, *patch)
