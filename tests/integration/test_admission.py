@@ -247,6 +247,16 @@ def test_without_the_webhook_everything_is_created_and_the_status_says_what_miss
     status = space.wait_status("log-shipper", matched=2, current=1, skipped=1)
     assert [each["reason"] for each in problems(status)] == ["MissedAdmission"]
     assert space.sidecars("web") == ["shipper"]
+    eventually(lambda: space.status("log-shipper")["pods"], until=lambda seen: seen["missed"] == 2)
+    told = [each for each in space.all("event") if each["reason"] == "MissedAdmission"]
+    about = [each["involvedObject"] for each in told]
+    assert sorted((each["kind"], each["name"]) for each in about) == [
+        ("Job", "run"),
+        ("Pod", "alone"),
+    ]
+    assert "MissedAdmission" in space.kubectl("describe", "pod", "alone")
+    space.delete("pod", "alone")
+    eventually(lambda: space.status("log-shipper")["pods"], until=lambda seen: seen["missed"] == 1)
 
 
 def test_jobs_older_than_the_policy_keep_their_template(space: Namespace) -> None:

@@ -247,6 +247,14 @@ class WorkloadCounts(Model):
     conflicted: int = Field(default=0, description="Contain something that is in the way.")
 
 
+class PodCounts(Model):
+    """Pods by what was seen of their sidecars."""
+
+    missed: int = Field(
+        default=0, description="Pods and Jobs created without their sidecars, unseen by us."
+    )
+
+
 class Overhead(Model):
     """What the sidecars request, by the rules of KEP-753."""
 
@@ -282,6 +290,7 @@ class SidecarPolicyStatus(Model):
     )
     nodes: NodeCounts | None = None
     workloads: WorkloadCounts | None = None
+    pods: PodCounts | None = None
     overhead: Overhead | None = None
     problems: Annotated[tuple[Problem, ...], Field(max_length=20)] = Field(
         default=(), description="Workloads that are not as they should be, worst first."

@@ -37,15 +37,21 @@ class Api:
         *,
         keep: Callable[[dict[str, Any]], Any],
         namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
         page: int = PAGE,
     ) -> Outcome:
         """Reads a whole collection, `page` objects a request; complete, or not DONE.
+
+        `labels` and `fields` are selectors in the API server's own syntax.
 
         `items` holds what `keep` makes of each object, so that never more than a page
         of raw objects is in memory; `body` is the last page.
         """
         items: list[Any] = []
         query = {"limit": str(page)}
+        query |= {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             answer = await self._request("GET", resource.path(namespace=namespace), query=query)
             if not answer.done:
@@ -55,6 +61,18 @@ class Api:
             if not token:
                 return Outcome(Result.DONE, body=answer.body, items=tuple(items))
             query["continue"] = token
+
+    async def create(
+        self, resource: Resource, obj: Mapping[str, Any], namespace: str | None = None
+    ) -> Outcome:
+        """Creates an object; a CONFLICT if there is one of that name."""
+        return await self._request(
+            "POST",
+            resource.path(namespace=namespace),
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            data=json.dumps(obj).encode(),
+            content_type="application/json",
+        )
 
     async def patch_json(
         self,

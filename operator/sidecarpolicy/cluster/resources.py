@@ -29,6 +29,7 @@ class Resource:
 
 
 NODES: Final = Resource("", "v1", "nodes", "Node")
+EVENTS: Final = Resource("", "v1", "events", "Event")
 PODS: Final = Resource("", "v1", "pods", "Pod")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
@@ -53,6 +54,13 @@ WORKLOADS: Final = {
     each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS, JOBS)
 }
 """Workload resources by the kind that a policy's targets name."""
+
+
+API_VERSIONS: Final = {
+    each.kind: f"{each.group}/{each.version}" if each.group else each.version
+    for each in (*WORKLOADS.values(), PODS)
+}
+"""The apiVersion of each kind that Events are about."""
 
 
 def policies_in(scope: str) -> Resource:

@@ -12,11 +12,13 @@ from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
+from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.handlers import registry, settings
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.labeller import Labeller
 from sidecarpolicy.controller.reconciler import Reconciler
 from sidecarpolicy.controller.reporter import Reporter
+from sidecarpolicy.controller.strays import Strays
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
 from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
@@ -59,9 +61,12 @@ class Controller:
         self._departures = Departures(api, self._inventory)
         self._census = Census(api, self._inventory)
         self._labeller = Labeller(api, self._inventory)
+        recorder = Recorder(api)
+        self._strays = Strays(api, self._inventory, recorder)
         self._reconciler = Reconciler(
             api,
             self._inventory,
+            recorder=recorder,
             departures=self._departures,
             reporter=Reporter(api, self._inventory),
             revert_share=options.revert_share,
@@ -109,4 +114,4 @@ class Controller:
         for reflector in self._reflectors:
             await reflector.listed.wait()
         log.info("The cluster is listed; the controller is ready")
-        await self._reconciler.run()
+        await first_to_end(self._reconciler.run(), self._strays.run())

@@ -40,6 +40,7 @@ class Inventory:
         self.namespaces: Shelf[str, NamespaceFacts] = Shelf()
         self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
         self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
+        self._strays: dict[tuple[str, str], frozenset[Ref]] = {}
         self._tally = NodeTally()
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
         self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
@@ -53,6 +54,21 @@ class Inventory:
     def nodes_tally(self) -> NodeTally:
         """How many nodes there are, and how many are capable."""
         return self._tally
+
+    def policy(self, scope: str, name: str) -> PolicyFacts | None:
+        """One policy."""
+        return self._policies[scope].get(name)
+
+    def strays(self, policy: PolicyFacts) -> frozenset[Ref]:
+        """Pods that run without the policy's sidecars, because the webhook missed them."""
+        return self._strays.get((policy.scope, policy.key), frozenset())
+
+    def see_strays(self, found: Mapping[tuple[str, str], frozenset[Ref]]) -> None:
+        """Takes in what a complete look came to; by scope and key of the policies."""
+        before, self._strays = self._strays, dict(found)
+        for policy in before.keys() | found.keys():
+            if before.get(policy) != found.get(policy):
+                self.dirty_scopes.mark(policy[0])
 
     def excluded(self, scope: str) -> bool:
         """Whether nothing in this namespace may ever be changed; never so for the cluster."""

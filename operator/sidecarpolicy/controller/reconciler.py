@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sidecarpolicy.api.reasons import Reason
@@ -18,6 +19,7 @@ from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.daemons import Daemons
 from sidecarpolicy.controller.departures import Departures
+from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.reporter import Reporter
@@ -51,12 +53,14 @@ class Reconciler:
         inventory: Inventory,
         *,
         departures: Departures,
+        recorder: Recorder,
         reporter: Reporter,
         revert_share: str,
     ) -> None:
         self._api = api
         self._inventory = inventory
         self._departures = departures
+        self._recorder = recorder
         self._reporter = reporter
         self._revert_share = revert_share
         self._ledger = Ledger()
@@ -99,6 +103,7 @@ class Reconciler:
             self._inventory.dirty_scopes.mark(namespace)
             return
         self._note(snapshot, decided, attempts)
+        await self._tell(snapshot, decided)
         await self._report(namespace)
 
     async def _apply_all(
@@ -151,6 +156,14 @@ class Reconciler:
         self._failures[ref] = digest, finding
         return Attempt(change, failure=finding)
 
+    async def _tell(self, snapshot: Snapshot, decided: Plan) -> None:
+        """Names the Jobs that missed their sidecars, where their owners look."""
+        uids = {each.ref: each.uid for each in snapshot.workloads}
+        for standings in decided.standings.values():
+            for each in standings:
+                if each.finding is not None and each.finding.reason is Reason.MISSED_ADMISSION:
+                    await self._recorder.tell(each.ref, uids[each.ref], each.finding)
+
     def _note(self, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]) -> None:
         """Writes down what the pass came to, for all policies."""
         entries = {}
@@ -169,7 +182,7 @@ class Reconciler:
                 continue
             status = policy_status(
                 policy,
-                summary,
+                replace(summary, strays=self._inventory.strays(policy)),
                 nodes=self._inventory.nodes_tally,
                 excluded=self._inventory.excluded(scope),
                 now=now,

@@ -42,6 +42,7 @@ def policy_status(
         "conditions": _with_times(_conditions(policy, summary, nodes, excluded), policy, now),
         "nodes": {"capable": nodes.capable, "total": nodes.total},
         "workloads": _counts(summary),
+        "pods": {"missed": summary.missed + len(summary.strays)},
         "problems": _problems(policy, summary),
     }
     if summary.per_pod:
@@ -146,9 +147,17 @@ def _with_times(
 def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
     """Those of workloads, worst first, then what is to say about the policy itself."""
     found = [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
+    found += [(ref, _STRAY) for ref in sorted(summary.strays)[:MAX_PROBLEMS]]
     itself = Ref(policy.kind, policy.scope, policy.name)
     own = [(itself, finding) for finding in policy.remarks[:MAX_PROBLEMS]]
     return [_problem(*each) for each in (*found[: MAX_PROBLEMS - len(own)], *own)]
+
+
+_STRAY = Finding(
+    Reason.MISSED_ADMISSION,
+    "created without its sidecars: the webhook was away, or did not know the policy yet; create it "
+    "anew to have them",
+)
 
 
 def _problem(ref: Ref, finding: Finding) -> dict[str, str]:

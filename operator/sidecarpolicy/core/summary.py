@@ -40,6 +40,10 @@ class Summary:
     counts: Counter[State] = field(default_factory=Counter)
     problems: tuple[Standing, ...] = ()
     denied: int = 0
+    strays: frozenset[Ref] = frozenset()
+    """Pods that run without their sidecars, because the webhook missed them."""
+    missed: int = 0
+    """Jobs that do."""
     per_pod: ResourceList = field(default_factory=dict)
     total: ResourceList = field(default_factory=dict)
 
@@ -64,6 +68,7 @@ def summarize(standings: Sequence[Standing]) -> Summary:
         counts=Counter(each.state for each in standings),
         problems=_worst([*standings, *_warnings(standings)]),
         denied=sum(_is_denial(each.finding) for each in standings),
+        missed=sum(map(_missed, standings)),
         per_pod=reduce(larger, (requests for requests, _ in costs), {}),
         total=reduce(add, (times(requests, pods) for requests, pods in costs), {}),
     )
@@ -73,15 +78,16 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     """The summary of all."""
     counts: Counter[State] = Counter()
     problems: list[Standing] = []
-    denied = 0
+    denied = missed = 0
     per_pod: ResourceList = {}
     total: ResourceList = {}
     for each in summaries:
         counts.update(each.counts)
         problems += each.problems
         denied += each.denied
+        missed += each.missed
         per_pod, total = larger(per_pod, each.per_pod), add(total, each.total)
-    return Summary(counts, _worst(problems), denied, per_pod, total)
+    return Summary(counts, _worst(problems), denied, missed=missed, per_pod=per_pod, total=total)
 
 
 def _warnings(standings: Iterable[Standing]) -> Iterator[Standing]:
@@ -99,6 +105,11 @@ def _worst(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 
 def _badness(standing: Standing) -> tuple[int, Ref]:
     return _WORST_FIRST.index(standing.state), standing.ref
+
+
+def _missed(standing: Standing) -> bool:
+    found = standing.finding
+    return found is not None and found.reason is Reason.MISSED_ADMISSION
 
 
 def _is_denial(finding: Finding | None) -> bool:
