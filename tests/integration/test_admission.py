@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.cluster import (
     problems,
     stateful_set,
 )
-from tests.support.processes import Controller, Webhook
+from tests.support.processes import WEBHOOK_HEALTH, Controller, Webhook
 from tests.support.users import account
 from tests.support.waiting import eventually, stays
 
@@ -245,7 +246,7 @@ def test_without_the_webhook_everything_is_created_and_the_status_says_what_miss
     created(space, job())
     created(space, pod())
     status = space.wait_status("log-shipper", matched=2, current=1, skipped=1)
-    assert [each["reason"] for each in problems(status)] == ["MissedAdmission"]
+    assert {each["reason"] for each in problems(status)} == {"MissedAdmission"}
     assert space.sidecars("web") == ["shipper"]
     eventually(lambda: space.status("log-shipper")["pods"], until=lambda seen: seen["missed"] == 2)
     told = [each for each in space.all("event") if each["reason"] == "MissedAdmission"]
@@ -280,6 +281,20 @@ def test_nothing_is_asked_of_the_api_server_for_a_review(
     webhook = f"system:serviceaccount:{SYSTEM}:sidecarpolicy-webhook"
     ours = [each for each in events if each["user"]["username"] == webhook]
     assert [each["verb"] for each in ours if each["verb"] != "watch"] == []
+
+
+def test_prometheus_can_see_what_was_asked_and_how_it_went(
+    space: Namespace, processes: tuple[Controller, Webhook]
+) -> None:
+    known(space, every())
+    dry_run(space, pod("measured"))
+    with space.lab.entered(), urlopen(f"http://127.0.0.1:{WEBHOOK_HEALTH}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    seen = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    name = 'sidecarpolicy_webhook_reviews_total{kind="Pod",operation="CREATE",result="patched"}'
+    assert seen[name] >= 2
+    assert seen["sidecarpolicy_webhook_memory_age_seconds"] < 120
+    assert processes[1].running()
 
 
 def test_a_large_object_is_admitted_with_its_sidecar(space: Namespace) -> None:

@@ -13,6 +13,9 @@ from urllib.request import urlopen
 from lab import Lab
 from tests.support.waiting import eventually
 
+CONTROLLER_HEALTH, WEBHOOK_HEALTH = 8080, 8081
+"""Ports of health and metrics."""
+
 
 class Process:
     """`sidecarpolicy COMMAND` inside a lab's network, with the rights of a kubeconfig."""
@@ -74,8 +77,10 @@ class Controller(Process):
     """`sidecarpolicy controller`."""
 
     def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
-        listen = ("--listen", f"127.0.0.1:{_CONTROLLER}")
-        super().__init__(lab, log, "controller", *listen, health=_CONTROLLER, kubeconfig=kubeconfig)
+        listen = ("--listen", f"127.0.0.1:{CONTROLLER_HEALTH}")
+        super().__init__(
+            lab, log, "controller", *listen, health=CONTROLLER_HEALTH, kubeconfig=kubeconfig
+        )
 
 
 class Webhook(Process):
@@ -85,13 +90,10 @@ class Webhook(Process):
 
     def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
         flags = (
-            "--listen", "127.0.0.1:9443", "--health", f"127.0.0.1:{_WEBHOOK}",
+            "--listen", "127.0.0.1:9443", "--health", f"127.0.0.1:{WEBHOOK_HEALTH}",
             "--extra-name", "127.0.0.1", "--leave-seconds", "0",
         )  # fmt: skip
-        super().__init__(lab, log, "webhook", *flags, health=_WEBHOOK, kubeconfig=kubeconfig)
-
-
-_CONTROLLER, _WEBHOOK = 8080, 8081
+        super().__init__(lab, log, "webhook", *flags, health=WEBHOOK_HEALTH, kubeconfig=kubeconfig)
 
 
 def warnings(log: str) -> Sequence[str]:

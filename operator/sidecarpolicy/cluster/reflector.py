@@ -8,6 +8,7 @@ backs off instead of giving up. Model: client-go's tools/cache Reflector.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Generic, Protocol, TypeVar
@@ -56,6 +57,8 @@ class Reflector(Generic[Fact]):
         self._mirror = mirror
         self._version: str | None = None
         self._backoff = _FIRST_BACKOFF
+        self.heard = time.monotonic()
+        """When the API server was last heard of, by a list, an event or a bookmark."""
         self.listed = asyncio.Event()
         """Set once the collection has been seen as a whole."""
 
@@ -80,6 +83,7 @@ class Reflector(Generic[Fact]):
                 raise _ExpiredError(listed.message)
             self._mirror.replace(listed.items)
             self._version = str(listed.body["metadata"]["resourceVersion"])
+            self.heard = time.monotonic()
             self.listed.set()
         try:
             await self._watch(self._version)
@@ -93,6 +97,7 @@ class Reflector(Generic[Fact]):
             obj = event["object"]
             if event["type"] == "ERROR":
                 raise _in_stream(obj)
+            self.heard = time.monotonic()
             self._version = str(obj["metadata"]["resourceVersion"])
             self._backoff = _FIRST_BACKOFF
             if event["type"] == "DELETED":

@@ -1,13 +1,19 @@
-"""Health over HTTP: /healthz says that the process works, /readyz that it knows the cluster."""
+"""Health over HTTP: /healthz says that the process works, /readyz that it knows the cluster,
+and /metrics, where there are any, tells Prometheus how it does.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
 
 @asynccontextmanager
-async def health_server(listen: str, *, ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def health_server(
+    listen: str, *, ready: Callable[[], bool], metrics: Callable[[], bytes] | None = None
+) -> AsyncIterator[None]:
     """Serves on "HOST:PORT" while the context is open."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -18,8 +24,14 @@ async def health_server(listen: str, *, ready: Callable[[], bool]) -> AsyncItera
             return web.Response(text="ok\n")
         return web.Response(text="still listing the cluster\n", status=503)
 
+    async def exposition(_: web.Request) -> web.Response:
+        text = metrics() if metrics is not None else b""
+        return web.Response(body=text, headers={"Content-Type": _PROMETHEUS})
+
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    if metrics is not None:
+        app.add_routes([web.get("/metrics", exposition)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     host, _, port = listen.rpartition(":")

@@ -18,7 +18,8 @@ from sidecarpolicy.process.logs import configure_logging
 from sidecarpolicy.webhook.certificates import Certificates, Site
 from sidecarpolicy.webhook.files import Files
 from sidecarpolicy.webhook.memory import Memory
-from sidecarpolicy.webhook.review import Reviewed, review
+from sidecarpolicy.webhook.metrics import Metrics
+from sidecarpolicy.webhook.review import review
 from sidecarpolicy.webhook.server import admission_server
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Webhook:
         )
         self._memory = Memory(options.exclusions)
         self._leaving = False
+        self._metrics = Metrics(lambda: min(each.heard for each in self._reflectors))
         self._reflectors: list[Reflector[Any]] = [
             Reflector(api, POLICIES, self._memory.policies),
             Reflector(api, CLUSTER_POLICIES, self._memory.cluster_policies),
@@ -75,7 +77,9 @@ class Webhook:
 
     async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
-        async with health_server(self._options.health, ready=self.ready):
+        async with health_server(
+            self._options.health, ready=self.ready, metrics=self._metrics.text
+        ):
             await first_to_end(
                 self._told(),
                 self._serve(),
@@ -89,7 +93,10 @@ class Webhook:
             await reflector.listed.wait()
         look = partial(review, view=self._memory, own_user=self._options.own_user)
         async with admission_server(
-            self._options.listen, await self._tls.prepare(), review=look, observe=_ignore
+            self._options.listen,
+            await self._tls.prepare(),
+            review=look,
+            observe=self._metrics.observe,
         ):
             log.info("The cluster is listed; the webhook is ready")
             await asyncio.Event().wait()
@@ -99,7 +106,3 @@ class Webhook:
         await told_to_end()
         self._leaving = True
         await asyncio.sleep(self._options.leave_seconds)
-
-
-def _ignore(_: Reviewed | None, __: float) -> None:
-    """No metrics yet."""
