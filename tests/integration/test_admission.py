@@ -268,6 +268,19 @@ def test_jobs_older_than_the_policy_keep_their_template(space: Namespace) -> Non
     assert [each["reason"] for each in problems(status)] == ["ImmutableTemplate"]
 
 
+def test_the_next_pods_of_an_existing_job_get_their_sidecar_where_the_policy_says_so(
+    space: Namespace,
+) -> None:
+    space.apply(job())
+    known(space, every(jobs={"existing": "NewPods"}))
+    space.patch("job", "run", {"spec": {"suspend": False}})
+    eventually(
+        lambda: [names(each["spec"]) for each in space.all("pod")],
+        until=lambda found: found == [["shipper"]],
+    )
+    assert names(space.get("job", "run")["spec"]["template"]["spec"]) == []
+
+
 def test_nothing_is_asked_of_the_api_server_for_a_review(
     space: Namespace, processes: tuple[Controller, Webhook]
 ) -> None:
@@ -290,7 +303,8 @@ def test_prometheus_can_see_what_was_asked_and_how_it_went(
     dry_run(space, pod("measured"))
     with space.lab.entered(), urlopen(f"http://127.0.0.1:{WEBHOOK_HEALTH}/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    seen = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    values = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    seen = {name: float(value) for name, _, value in values}
     name = 'sidecarpolicy_webhook_reviews_total{kind="Pod",operation="CREATE",result="patched"}'
     assert seen[name] >= 2
     assert seen["sidecarpolicy_webhook_memory_age_seconds"] < 120

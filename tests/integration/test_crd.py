@@ -28,6 +28,7 @@ DEFAULTS: Json = {
     "nodeRule": "Require",
     "paused": False,
     "rollout": {"maxConcurrent": "10%", "maxFailed": 1},
+    "jobs": {"existing": "Skip"},
     "placement": "First",
 }
 

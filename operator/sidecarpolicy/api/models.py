@@ -156,6 +156,23 @@ class Rollout(Model):
     )
 
 
+class ExistingJobs(StrEnum):
+    """What becomes of Jobs that are older than a policy."""
+
+    SKIP = "Skip"
+    NEW_PODS = "NewPods"
+
+
+class Jobs(Model):
+    """What to do about Jobs, whose templates cannot be changed."""
+
+    existing: ExistingJobs = Field(
+        default=ExistingJobs.SKIP,
+        description="Skip: Jobs that exist run on without sidecars. NewPods: the Pods that they "
+        "create from now on get them.",
+    )
+
+
 class SidecarPolicySpec(Model):
     """What to add, to which workloads, and on which nodes the result may run."""
 
@@ -203,6 +220,9 @@ class SidecarPolicySpec(Model):
         "known not to. None: no rule.",
     )
     rollout: Rollout = Field(default=Rollout(), description="How changes reach existing workloads.")
+    jobs: Jobs = Field(
+        default=Jobs(), description="What to do about Jobs, whose templates cannot be changed."
+    )
     paused: bool = Field(
         default=False, description="Freezes existing workloads as they are; nothing is taken back."
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sidecarpolicy.api.models import TargetKind
+from sidecarpolicy.api.models import ExistingJobs, TargetKind
 from sidecarpolicy.core.decision import Decision, decide, look
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
 from sidecarpolicy.core.jsonpatch import Patch, difference
@@ -61,6 +61,8 @@ def admit(request: Request, view: View) -> Answer:
         return UNCHANGED
     ref = Ref(subject.kind, request["namespace"], subject.name)
     facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
+    if creating and kind == TargetKind.POD and subject.kind == TargetKind.JOB:
+        snapshot = _about_existing_jobs(snapshot)
     if creating:
         return _created(subject, facts, snapshot, view)
     if request["operation"] == "UPDATE" and kind in TEMPLATE_KINDS:
@@ -81,6 +83,16 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
     # Where the node is settled, a rule could only keep the Pod from it.
     case = replace(case, node_rule=subject.node is None)
     return _answer(subject, decide(case), subject.template)
+
+
+def _about_existing_jobs(snapshot: Snapshot) -> Snapshot:
+    """A Job's Pod without a record: its Job has no sidecars, and only some policies mind."""
+    minding = (
+        each
+        for each in snapshot.policies
+        if each.spec is not None and each.spec.jobs.existing is ExistingJobs.NEW_PODS
+    )
+    return replace(snapshot, policies=tuple(minding))
 
 
 def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Snapshot) -> Answer:

@@ -30,5 +30,9 @@ def missed_by(pod: RawObject, snapshot: Snapshot, *, capable: bool) -> frozenset
 
 
 def _could_run(subject: Subject, capable: bool) -> bool:
-    """A daemon's Pod on a node that cannot run its sidecar rightly has none."""
+    """A daemon's Pod on a node that cannot run its sidecar rightly has none; a Job counts as a
+    whole.
+    """
+    if subject.kind == TargetKind.JOB:
+        return False
     return capable or subject.kind != TargetKind.DAEMON_SET

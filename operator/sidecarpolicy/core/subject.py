@@ -1,7 +1,8 @@
 """Subjects: what an object at admission is for policies: its kind, its name and its template.
 
-A Pod stands for itself only where nobody else owns its template; a DaemonSet's Pod stands
-for its DaemonSet, because there each node decides (see the product's table "Which Pods").
+A Pod stands for itself only where nobody else owns its template. A DaemonSet's Pod stands
+for its DaemonSet, because there each node decides; a Job's Pod for its Job, which may be
+older than a policy (see the product's table "Which Pods").
 """
 
 from collections.abc import Mapping
@@ -66,11 +67,10 @@ def _whose(meta: RawObject, name: str) -> tuple[str, str] | None:
     labels = meta.get("labels") or {}
     if kind == TargetKind.DAEMON_SET:
         return TargetKind.DAEMON_SET, owner_name
-    templated = (kind == "ReplicaSet" and "pod-template-hash" in labels) or kind in (
-        TargetKind.STATEFUL_SET,
-        TargetKind.JOB,
-    )
-    return None if templated else (TargetKind.POD, name)
+    if kind == TargetKind.JOB:
+        return TargetKind.JOB, owner_name
+    templated = kind == "ReplicaSet" and "pod-template-hash" in labels
+    return None if templated or kind == TargetKind.STATEFUL_SET else (TargetKind.POD, name)
 
 
 def _left_alone(meta: RawObject) -> bool:

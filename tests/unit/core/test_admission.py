@@ -180,6 +180,12 @@ def test_a_job_that_brings_its_sidecar_from_its_cron_job_passes_unchanged() -> N
     assert admitted(made, memory(policy()), kind="Job") == made
 
 
+def test_a_pod_of_an_older_job_gets_its_sidecar_only_where_the_policy_says_so() -> None:
+    obj = pod(**owned("Job", "nightly"))
+    view = memory(policy(), policy("next", jobs={"existing": "NewPods"}, sidecars=[sidecar("n")]))
+    assert sidecars(admitted(obj, view, kind="Pod")["spec"]) == ["n"]
+
+
 def test_a_workload_of_another_controller_is_left_alone_with_a_warning() -> None:
     obj = deployment()
     obj["metadata"] |= owned("Rollout", "canary")
