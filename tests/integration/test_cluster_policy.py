@@ -11,6 +11,7 @@ from tests.support.cluster import (
     Namespace,
     cluster_policy,
     conditions,
+    cron_job,
     deployment,
     policy,
     problems,
@@ -89,6 +90,20 @@ def test_it_follows_the_labels_of_namespaces_and_sums_up_their_workloads(
     status = cluster_policies.wait_status("mesh", matched=2, current=1, skipped=1)
     assert b.sidecars("web") == []
     assert [each["namespace"] for each in problems(status)] == [b.name]
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_was_in_a_deleted_namespace_is_no_longer_counted(
+    cluster_policies: Cluster, installed: Lab
+) -> None:
+    short = Namespace(installed, f"{TEAM}-short")  # its content goes at the same time as itself
+    installed.kubectl("create", "namespace", short.name)
+    installed.kubectl("label", "namespace", short.name, f"team={TEAM}")
+    short.apply(cron_job())
+    cluster_policies.apply(cluster_policy("mesh", namespaceSelector=OURS, sidecars=[PROXY]))
+    cluster_policies.wait_status("mesh", matched=1, current=1)
+    installed.kubectl("delete", "namespace", short.name)
+    cluster_policies.wait_status("mesh", matched=0)
 
 
 @pytest.mark.usefixtures("controller")

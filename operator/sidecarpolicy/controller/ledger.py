@@ -47,10 +47,11 @@ class Ledger:
         waiting = {space for key in freed for space in self._entries if self._waits(key, space)}
         return frozenset(waiting | {CLUSTER} if changed else ())
 
-    def drop(self, namespace: str) -> None:
-        """Forgets a namespace."""
-        self.put(namespace, {})
+    def drop(self, namespace: str) -> frozenset[str]:
+        """Forgets a namespace; returns the scopes to look at because of it, as `put` does."""
+        scopes = self.put(namespace, {})
         del self._entries[namespace]
+        return scopes
 
     def elsewhere(self, namespace: str) -> Mapping[str, Elsewhere]:
         """What cluster policies have to do with outside of a namespace."""

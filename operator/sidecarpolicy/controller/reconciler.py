@@ -7,7 +7,7 @@ again. Decisions are serial, writes concurrent and bounded.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -86,7 +86,7 @@ class Reconciler:
         if not self._inventory.knows(namespace):
             # Gone, or not seen yet, so that nobody knows whether it opted out.
             self._departures.consider(namespace, frozenset())
-            self._ledger.drop(namespace)
+            self._look_at(self._ledger.drop(namespace))
             return
         snapshot = self._inventory.snapshot(
             namespace,
@@ -170,7 +170,10 @@ class Reconciler:
         for policy in snapshot.policies:
             standings = report(policy.key, decided.standings[policy.key], attempts)
             entries[policy.key] = Entry(policy.uid, policy.generation, summarize(standings))
-        for scope in self._ledger.put(snapshot.namespace, entries):
+        self._look_at(self._ledger.put(snapshot.namespace, entries))
+
+    def _look_at(self, scopes: Iterable[str]) -> None:
+        for scope in scopes:
             self._inventory.dirty_scopes.mark(scope)
 
     async def _report(self, scope: str) -> None:

@@ -75,6 +75,13 @@ def test_a_rollout_that_finished_wakes_the_namespaces_that_wait_for_its_place() 
     assert ledger.put("shop", rolling(MESH, State.CURRENT)) == {CLUSTER, "bank"}
 
 
+def test_a_deleted_namespace_leaves_its_place_to_the_namespaces_that_wait() -> None:
+    ledger = Ledger()
+    ledger.put("shop", rolling(MESH, State.UPDATING))
+    ledger.put("bank", rolling(MESH, State.PENDING))
+    assert ledger.drop("shop") == {CLUSTER, "bank"}
+
+
 def test_only_news_about_cluster_policies_asks_for_their_report() -> None:
     ledger, ours = Ledger(), policy()
     assert not ledger.put("shop", entry(ours, "web"))
