@@ -75,7 +75,9 @@ def _stripped(obj: JSON, workload: WorkloadFacts) -> tuple[JSON, list[str]]:
 
 def _without(obj: JSON, workload: WorkloadFacts, record: Record) -> tuple[JSON, list[str]]:
     gone = frozenset(record.policies)
-    decided = plan(Snapshot(workload.ref.namespace, workloads=(workload,), gone=gone))
+    # A manifest is yet to be created: what cannot be changed in a cluster can be changed here.
+    here = Snapshot(workload.ref.namespace, workloads=(workload,), gone=gone, creating=True)
+    decided = plan(here)
     return _changed(obj, decided), list(_findings(decided))
 
 

@@ -116,11 +116,16 @@ def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
     is only told to roll. What is being created can have everything.
     """
     workload = case.workload
-    if not case.snapshot.creating and workload.ref.kind == TargetKind.JOB:
+    if _too_late_for(case):
         return Injection(case.template, current=frozenset(case.revisions))
     if not case.snapshot.creating and workload.ref.kind == TargetKind.DAEMON_SET:
         return daemonset.mark(case.template, verdicts)
     return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
+
+
+def _too_late_for(case: Case) -> bool:
+    """Whether the template can never change again."""
+    return case.workload.ref.kind == TargetKind.JOB and not case.snapshot.creating
 
 
 def _change(case: Case, injection: Injection) -> TemplateChange | None:
@@ -226,13 +231,13 @@ _STATE_OF_OBSTACLE = {
 
 def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing:
     ref = case.workload.ref
-    if _leaving(policy, case) and ref.kind != TargetKind.JOB:
+    if _leaving(policy, case) and not _too_late_for(case):
         return Standing(ref, State.PENDING, leaving=True)
     if case.refusal is not None:
         return Standing(ref, State.SKIPPED, case.refusal)
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
-    if policy.key not in injection.current and ref.kind == TargetKind.JOB:
+    if policy.key not in injection.current and _too_late_for(case):
         return Standing(ref, State.SKIPPED, _too_late(policy, case.workload))
     if policy.key not in injection.current:
         found = _blocker(policy, case) or _refused(policy, case)

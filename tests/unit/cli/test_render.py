@@ -36,7 +36,12 @@ def shipper(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("make", [deployment, stateful_set, cron_job])
+def job(name: str) -> Any:
+    spec = cron_job(name)["spec"]["jobTemplate"]["spec"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize("make", [deployment, stateful_set, cron_job, job])
 def test_what_render_adds_strip_takes_out(make: Any, shipper: str) -> None:
     obj = make("web")
     rendered = call("render", "-p", shipper, stdin=[obj])

@@ -91,6 +91,11 @@ def pinned(node: str) -> JSON:
     return {"affinity": {"nodeAffinity": required}}
 
 
+def test_a_job_that_is_created_with_its_sidecar_is_warned_of_nothing() -> None:
+    answer = admit(request(job(), kind="Job"), memory(policy()))
+    assert not [each for each in answer.warnings if "not applied" in each]
+
+
 @pytest.mark.parametrize(
     ("kind", "obj"),
     [
