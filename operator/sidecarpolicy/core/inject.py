@@ -374,7 +374,9 @@ def _conflict(part: Part, owner: str) -> Finding:
     )
 
 
-def _ports(container: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-    for port in container.get("ports") or ():
-        if isinstance(port, Mapping):
-            yield port.get("containerPort"), str(port.get("protocol") or "TCP")
+def _ports(container: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Ports and protocols; a policy may hold anything here, what is no port the API server says."""
+    ports = container.get("ports")
+    for port in ports if isinstance(ports, list) else ():
+        if isinstance(port, Mapping) and isinstance(number := port.get("containerPort"), int):
+            yield number, str(port.get("protocol") or "TCP")

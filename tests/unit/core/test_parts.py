@@ -218,6 +218,13 @@ def test_two_containers_of_a_pod_cannot_use_one_port(port: JSON, clashes: bool) 
     assert reasons(result) == ({wish().key: [Reason.PORT_CONFLICT]} if clashes else {})
 
 
+@pytest.mark.parametrize("odd", [5, True, "http", {"a": 1}, [None], [{"containerPort": [80]}]])
+def test_ports_that_are_none_are_left_to_the_api_server_to_refuse(odd: Any) -> None:
+    """A policy's sidecars may hold anything: their schema is the Pod's, not ours."""
+    result = apply(template(), wish(sidecars=[sidecar(ports=odd)]))
+    assert result.template["spec"]["initContainers"][0]["ports"] == odd
+
+
 def test_an_earlier_policy_takes_a_name_from_a_later_one_which_then_loses_all_its_parts() -> None:
     later = wish("b", sidecars=[sidecar("s"), sidecar("t")])
     before = apply(template(), later).template
