@@ -46,9 +46,9 @@ def plan(snapshot: Snapshot) -> Plan:
 
 
 def change_of(snapshot: Snapshot, ref: Ref, refused: Refusals) -> TemplateChange | None:
-    """What would be changed in one workload if these were refused."""
+    """What would be changed in one workload if these were refused; it has everybody's turn."""
     workloads = tuple(each for each in snapshot.workloads if each.ref == ref)
-    decided = plan(replace(snapshot, workloads=workloads, refused=refused))
+    decided = plan(replace(snapshot, workloads=workloads, refused=refused, elsewhere={}))
     return next(iter(decided.changes), None)
 
 

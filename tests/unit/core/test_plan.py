@@ -18,7 +18,7 @@ from sidecarpolicy.core.facts import (
 )
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.pace import share
-from sidecarpolicy.core.plan import Plan, plan
+from sidecarpolicy.core.plan import Plan, change_of, plan
 from sidecarpolicy.core.snapshot import Elsewhere, Snapshot
 from sidecarpolicy.core.standing import (
     Attempt,
@@ -459,6 +459,13 @@ def test_the_pace_of_a_cluster_policy_is_that_of_all_namespaces(
 ) -> None:
     start = snapshot(policies=(cluster_policy(),), workloads=many(2), namespace_labels=ON)
     assert changed(plan(replace(start, elsewhere={MESH: elsewhere}))) == expected
+
+
+def test_a_refused_change_is_looked_into_whatever_rolls_in_other_namespaces() -> None:
+    busy = {MESH: Elsewhere(matched=1, rolling=1)}
+    start = snapshot(policies=(cluster_policy(),), workloads=many(30), namespace_labels=ON)
+    first = plan(replace(start, elsewhere=busy)).changes[0]
+    assert change_of(replace(start, elsewhere=busy), first.ref, {}) == first
 
 
 def test_an_empty_namespace_needs_nothing() -> None:
