@@ -1,6 +1,8 @@
 """What the controller would know if these manifests were the cluster: snapshots without one."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sidecarpolicy.api.models import ClusterSidecarPolicySpec, TargetKind
@@ -64,7 +66,11 @@ def workload(manifest: Manifest) -> WorkloadFacts | None:
     try:
         subject = subject_of(obj, kind=kind, name=obj["metadata"]["name"])
         owned = subject is None or subject.kind != kind
-        return None if owned else workload_facts(obj, kind=kind)
+        if owned:
+            return None
+        # The template as it is written: a Pod is its own, and would show what we completed.
+        written = json.dumps(template_of(manifest.obj), separators=(",", ":")).encode()
+        return replace(workload_facts(obj, kind=kind), template=written)
     except (KeyError, TypeError, AttributeError) as error:
         raise UnusableInputError(
             f"{manifest.where}: {title(manifest.obj)} has no usable Pod template: {error!r}"

@@ -70,12 +70,18 @@ def _job(spec: RawObject, _: RawObject, *, observed: bool) -> RolloutFacts:
     return RolloutFacts(finished=True, message=message, pods=spec.get("parallelism", 1))
 
 
+def _pod(_: RawObject, __: RawObject, **___: bool) -> RolloutFacts:
+    """A Pod does not roll, observed or not."""
+    return RolloutFacts(finished=True, pods=1)
+
+
 _RULES: Mapping[str, Callable[..., RolloutFacts]] = {
     "Deployment": _deployment,
     "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set,
     "CronJob": _cron_job,
     "Job": _job,
+    "Pod": _pod,
 }
 
 

@@ -41,8 +41,18 @@ def job(name: str) -> Any:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
 
 
-@pytest.mark.parametrize("make", [deployment, stateful_set, cron_job, job])
-def test_what_render_adds_strip_takes_out(make: Any, shipper: str) -> None:
+def pod(name: str) -> Any:
+    template = deployment(name)["spec"]["template"]
+    metadata = {"name": name, **template["metadata"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+@pytest.mark.parametrize("make", [deployment, stateful_set, cron_job, job, pod])
+def test_what_render_adds_strip_takes_out(make: Any, tmp_path: Path) -> None:
+    kinds = [{"kind": kind} for kind in ("Deployment", "StatefulSet", "CronJob", "Job", "Pod")]
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(policy(targets=kinds)))
+    shipper = str(path)
     obj = make("web")
     rendered = call("render", "-p", shipper, stdin=[obj])
     assert rendered.exit_code == 0
