@@ -69,6 +69,11 @@ class Decision:
         """Keys of the policies that the template's record names."""
         return frozenset(self.case.revisions)
 
+    def takes_out(self, key: str) -> bool:
+        """Whether the change takes a policy's parts out, because it does not select any more."""
+        standing = self.standings.get(key)
+        return standing is not None and (standing.leaving or _opted_out(self.case))
+
 
 def case_of(workload: WorkloadFacts, snapshot: Snapshot) -> Case:
     """Looks at a workload as the controller keeps it."""

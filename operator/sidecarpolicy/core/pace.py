@@ -2,7 +2,7 @@
 
 A workload that rolls as it is takes no place of its own: its rollout may be stuck on the
 very sidecar that is to be changed. A revision that failed on `maxFailed` workloads goes
-no further; a new revision starts afresh.
+no further, but is taken out as ever; a new revision starts afresh.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from sidecarpolicy.core.standing import State
 
 @dataclass
 class Budget:
-    """How many more workloads one policy may change; why none, where that is worth saying."""
+    """How many more workloads one policy may change; why none gets its parts any more, if so."""
 
     slots: int
     stopped: Finding | None = None
@@ -51,13 +51,16 @@ def budgets(decisions: Sequence[Decision], snapshot: Snapshot) -> dict[str, Budg
 def _budget(
     spec: SidecarPolicySpec, *, matched: int, failed: int, rolling: int, elsewhere: Elsewhere
 ) -> Budget:
-    most = spec.rollout.max_failed
-    failed += elsewhere.failed
-    if failed >= most:
-        message = f"{failed} rollouts failed, maxFailed is {most}; mend the policy or the workloads"
-        return Budget(0, Finding(Reason.ROLLOUT_STOPPED, message))
     wanted = share(str(spec.rollout.max_concurrent), matched + elsewhere.matched)
-    return Budget(wanted - rolling - elsewhere.rolling)
+    slots = wanted - rolling - elsewhere.rolling
+    return Budget(slots, _stopped(failed + elsewhere.failed, spec.rollout.max_failed))
+
+
+def _stopped(failed: int, most: int) -> Finding | None:
+    if failed < most:
+        return None
+    message = f"{failed} rollouts failed, maxFailed is {most}; mend the policy or the workloads"
+    return Finding(Reason.ROLLOUT_STOPPED, message)
 
 
 def _revert_slots(key: str, decisions: Iterable[Decision], snapshot: Snapshot) -> int:

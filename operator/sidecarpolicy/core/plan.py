@@ -67,12 +67,17 @@ def _urgency(decision: Decision) -> tuple[bool, Ref]:
 
 def _waits(decision: Decision, available: Mapping[str, Budget]) -> dict[str, Finding | None]:
     """The policies that have no place left for this change; the others take theirs."""
-    if decision.change is None or not decision.case.workload.rollout.settled:
+    if decision.change is None:
         return {}
-    waits = {}
+    waits: dict[str, Finding | None] = {}
     for key in decision.change.policies & available.keys():
-        if available[key].slots > 0:
-            available[key].slots -= 1
+        budget = available[key]
+        if budget.stopped is not None and not decision.takes_out(key):
+            waits[key] = budget.stopped
+        elif not decision.case.workload.rollout.settled:
+            continue  # it rolls as it is
+        elif budget.slots > 0:
+            budget.slots -= 1
         else:
-            waits[key] = available[key].stopped
+            waits[key] = None
     return waits

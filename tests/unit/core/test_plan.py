@@ -446,6 +446,30 @@ def test_a_workload_that_rolls_as_it_is_takes_no_place() -> None:
 
 
 @pytest.mark.parametrize(
+    "no_longer_wanted",
+    [
+        pytest.param({"namespace_labels": {}}, id="no longer selected"),
+        pytest.param({"namespace_opted_out": True}, id="opted out"),
+    ],
+)
+def test_a_rollout_that_stopped_is_still_taken_out_where_it_is(no_longer_wanted: Any) -> None:
+    start = snapshot(policies=(cluster_policy(),), workloads=many(1), namespace_labels=ON)
+    held = (rolled(many(1)[0], of=plan(start)),)
+    failing = {MESH: Elsewhere(matched=1, failed=1)}
+    decided = plan(replace(start, workloads=held, elsewhere=failing, **no_longer_wanted))
+    assert changed(decided) == ["web-00"]
+
+
+def test_a_rollout_that_stopped_does_not_reach_workloads_that_roll_for_another_reason() -> None:
+    one = cluster_policy()
+    rolling = workload("fresh", status={"updatedReplicas": 1})
+    start = snapshot(policies=(one,), workloads=(rolling,), namespace_labels=ON)
+    decided = plan(replace(start, elsewhere={MESH: Elsewhere(matched=1, failed=1)}))
+    assert changed(decided) == []
+    assert states(decided, MESH) == {"fresh": (State.PENDING, Reason.ROLLOUT_STOPPED)}
+
+
+@pytest.mark.parametrize(
     ("elsewhere", "expected"),
     [
         pytest.param(Elsewhere(matched=18), ["web-00", "web-01"], id="others count for the share"),
