@@ -106,6 +106,25 @@ def test_what_was_in_a_deleted_namespace_is_no_longer_counted(
     cluster_policies.wait_status("mesh", matched=0)
 
 
+def test_a_rollout_that_failed_in_one_namespace_stays_stopped_in_others_after_a_restart(
+    cluster_policies: Cluster,
+    controller: Controller,
+    teams: tuple[Namespace, Namespace, Namespace],
+) -> None:
+    a, b, _ = teams  # the last name is planned first
+    label(b, "team=later")
+    stuck = deployment(replicas=1, pod={"nodeSelector": {"no": "such"}})
+    a.apply({**stuck, "spec": {**stuck["spec"], "progressDeadlineSeconds": 2}})
+    cluster_policies.apply(cluster_policy("mesh", namespaceSelector=OURS, sidecars=[PROXY]))
+    cluster_policies.wait_status("mesh", failed=1)
+    label(b, f"team={TEAM}")
+    cluster_policies.wait_status("mesh", failed=1, pending=1)
+    controller.stop()
+    controller.start("--log-format", "json")
+    stays(lambda: b.sidecars("web"), seconds=5)
+    assert b.sidecars("web") == []
+
+
 @pytest.mark.usefixtures("controller")
 def test_it_comes_before_the_policies_of_a_namespace(
     cluster_policies: Cluster, teams: tuple[Namespace, Namespace, Namespace]

@@ -72,6 +72,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Works for ever. A fault in one scope, a bug of ours, stops no other."""
+        self._survey()
         while True:
             # The cluster comes last: its policies report what the passes over namespaces found.
             for scope in sorted(await self._inventory.dirty_scopes.take(), reverse=True):
@@ -82,19 +83,24 @@ class Reconciler:
                     log.exception("Namespace %r: internal error, again in %.0f s", scope, wait)
                     self._inventory.dirty_scopes.mark_later(scope, wait)
 
+    def _survey(self) -> None:
+        """Notes how all namespaces stand before anything is changed: what rolls or failed in one
+        keeps a policy of the cluster back in the others, also after a restart.
+        """
+        for namespace in self._inventory.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
+            try:
+                snapshot = self._snapshot(namespace)
+                self._note(snapshot, plan(snapshot), {})
+            except Exception:
+                log.exception("Namespace %r: internal error, left out of the survey", namespace)
+
     async def _reconcile(self, namespace: str) -> None:
         if not self._inventory.knows(namespace):
             # Gone, or not seen yet, so that nobody knows whether it opted out.
             self._departures.consider(namespace, frozenset())
             self._look_at(self._ledger.drop(namespace))
             return
-        snapshot = self._inventory.snapshot(
-            namespace,
-            gone=self._departures.proved(namespace),
-            refused=self._culprits.held(),
-            elsewhere=self._ledger.elsewhere(namespace),
-            revert_share=self._revert_share,
-        )
+        snapshot = self._snapshot(namespace)
         decided = plan(snapshot)
         attempts = await self._apply_all(decided.changes, snapshot)
         known = frozenset(policy.key for policy in snapshot.policies)
@@ -105,6 +111,15 @@ class Reconciler:
         self._note(snapshot, decided, attempts)
         await self._tell(snapshot, decided)
         await self._report(namespace)
+
+    def _snapshot(self, namespace: str) -> Snapshot:
+        return self._inventory.snapshot(
+            namespace,
+            gone=self._departures.proved(namespace),
+            refused=self._culprits.held(),
+            elsewhere=self._ledger.elsewhere(namespace),
+            revert_share=self._revert_share,
+        )
 
     async def _apply_all(
         self, changes: Sequence[TemplateChange], snapshot: Snapshot
