@@ -103,6 +103,25 @@ def test_workloads_change_a_few_at_a_time_and_the_rest_waits_for_their_rollouts(
     assert [shop.get("deployment", name)["metadata"]["generation"] for name in names] == [2] * 5
 
 
+@pytest.mark.usefixtures("controller")
+def test_a_workload_that_the_api_server_refuses_keeps_no_other_waiting(shop: Namespace) -> None:
+    volumes = {"volumes": [{"name": "logs", "emptyDir": {}}]}
+    shop.apply(deployment("aaa"), *(deployment(name, pod=volumes) for name in ("bbb", "ccc")))
+    mount = {"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}  # aaa has no such volume
+    shop.apply(policy(appContainers=mount, rollout={"maxConcurrent": 1}))
+    status = shop.wait_status("log-shipper", pending=1, current=2)
+    assert [(each["name"], each["reason"]) for each in problems(status)] == [("aaa", "Refused")]
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_daemon_that_would_roll_for_nothing_keeps_no_other_waiting(shop: Namespace) -> None:
+    daemon = {**deployment("agent", pod={"nodeSelector": {"none": "such"}}), "kind": "DaemonSet"}
+    daemon["spec"] = {key: daemon["spec"][key] for key in ("selector", "template")}
+    shop.apply(daemon, deployment("web"), policy())
+    status = shop.wait_status("log-shipper", matched=2, skipped=1, current=1)
+    assert [each["reason"] for each in problems(status)] == ["NoCapableNodes"]
+
+
 def all_available(deployments: list[JSON]) -> bool:
     return all(each.get("status", {}).get("availableReplicas") for each in deployments)
 

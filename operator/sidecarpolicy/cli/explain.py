@@ -25,13 +25,17 @@ def explanations(
 ) -> list[Explanation]:
     """Explains all workloads, or those that are `wanted`, such as "deploy/web"."""
     acting = offline.policies(policies)
-    workloads = [each for each in map(offline.workload, manifests) if each is not None]
-    if wanted:
-        kind, name = _parsed(wanted)
-        workloads = [each for each in workloads if (each.ref.kind, each.ref.name) == (kind, name)]
-    if not workloads:
+    chosen = _parsed(wanted) if wanted else None
+    explained = []
+    for manifest in manifests:
+        workload = offline.workload(manifest)
+        if workload is None or chosen not in (None, (workload.ref.kind, workload.ref.name)):
+            continue
+        with offline.understood(manifest):
+            explained.append(explain(workload, offline.snapshot(workload, acting, manifests)))
+    if not explained:
         raise UnusableInputError(f"no workload {wanted} among the manifests".replace("  ", " "))
-    return [explain(each, offline.snapshot(each, acting, manifests)) for each in workloads]
+    return explained
 
 
 def _parsed(wanted: str) -> tuple[str, str]:

@@ -80,10 +80,14 @@ def _objects(source: str, line: int, document: Any) -> Iterator[Manifest]:
     if str(document.get("apiVersion")).startswith("kustomize.config.k8s.io/"):
         return  # a build file beside the objects of a directory
     if document["kind"] == "List":
-        for item in document.get("items") or ():
+        items = document.get("items") or []
+        if not isinstance(items, list):
+            raise UnusableInputError(f"{source}:{line}: the items of a List are no list")
+        for item in items:
             yield from _objects(source, line, item)
         return
-    if not isinstance((document.get("metadata") or {}).get("name"), str):
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise UnusableInputError(f"{source}:{line}: {document['kind']} has no metadata.name")
     yield Manifest(source, line, document)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +53,8 @@ def _policy(manifest: Manifest) -> PolicyFacts:
     if manifest.obj.get("apiVersion") != API_VERSION:
         raise UnusableInputError(f"{manifest.where}: apiVersion must be {API_VERSION}")
     scope = CLUSTER if manifest.obj["kind"] == CLUSTER_KIND else NAMESPACE
-    policy = policy_facts(_complete(manifest.obj, scope))
+    with understood(manifest):
+        policy = policy_facts(_complete(manifest.obj, scope))
     if policy.invalid:
         raise UnusableInputError(f"{manifest.where}: {title(manifest.obj)}: {policy.invalid}")
     return policy
@@ -74,6 +76,17 @@ def workload(manifest: Manifest) -> WorkloadFacts | None:
     except (KeyError, TypeError, AttributeError) as error:
         raise UnusableInputError(
             f"{manifest.where}: {title(manifest.obj)} has no usable Pod template: {error!r}"
+        ) from error
+
+
+@contextmanager
+def understood(manifest: Manifest) -> Iterator[None]:
+    """Whatever cannot be decided about is unusable input, named with its file and line."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise UnusableInputError(
+            f"{manifest.where}: {title(manifest.obj)} cannot be understood: {error!r}"
         ) from error
 
 

@@ -37,11 +37,13 @@ def render(policies: Sequence[Manifest], manifests: Sequence[Manifest]) -> Rende
         obj = manifest.obj
         workload = offline.workload(manifest)
         if workload is not None:
-            decided = plan(offline.snapshot(workload, wanted, manifests))
-            obj = _changed(obj, decided)
-            notes += [f"{manifest.where}: {offline.title(obj)}: {each}" for each in _costs(obj)]
-            found = [*_findings(decided), *offline.doubts(workload, wanted, manifests)]
-            warnings += [f"{manifest.where}: {offline.title(obj)}: {each}" for each in found]
+            with offline.understood(manifest):
+                decided = plan(offline.snapshot(workload, wanted, manifests))
+                obj = _changed(obj, decided)
+                found = [*_findings(decided), *offline.doubts(workload, wanted, manifests)]
+            about = f"{manifest.where}: {offline.title(obj)}"
+            notes += [f"{about}: {each}" for each in _costs(obj)]
+            warnings += [f"{about}: {each}" for each in found]
         objects.append(obj)
     return Rendered(tuple(objects), tuple(warnings), tuple(notes))
 
@@ -60,7 +62,8 @@ def strip(manifests: Sequence[Manifest]) -> Rendered:
     for manifest in manifests:
         obj, workload = manifest.obj, offline.workload(manifest)
         if workload is not None:
-            obj, found = _stripped(obj, workload)
+            with offline.understood(manifest):
+                obj, found = _stripped(obj, workload)
             warnings += [f"{manifest.where}: {offline.title(obj)}: {each}" for each in found]
         objects.append(obj)
     return Rendered(tuple(objects), tuple(warnings))

@@ -31,7 +31,6 @@ class Daemons:
         nodes = (self._inventory.nodes.get(name) for name in set(listed.items) if name)
         if any(node is not None and node.capability.capable for node in nodes):
             return None
-        self._inventory.dirty_scopes.mark_later(ref.namespace, AGAIN_SECONDS)
         return Finding(
             Reason.NO_CAPABLE_NODES,
             "none of its Pods runs on a capable node; Pods on nodes that join will have sidecars",

@@ -21,7 +21,7 @@ from sidecarpolicy.core.facts import (
     workload_facts,
 )
 from sidecarpolicy.core.selection import Exclusions
-from sidecarpolicy.core.snapshot import Elsewhere, Refusals, Snapshot
+from sidecarpolicy.core.snapshot import Snapshot
 
 NODE_SETTLE = 0.05
 NAMESPACE_SETTLE = 0.2
@@ -70,6 +70,11 @@ class Inventory:
             if before.get(policy) != found.get(policy):
                 self.dirty_scopes.mark(policy[0])
 
+    def rolling(self, ref: Ref) -> bool:
+        """Whether a workload is there, and its rollout is under way."""
+        workload = self._workloads[ref.namespace].get(ref)
+        return workload is not None and not workload.rollout.settled
+
     def excluded(self, scope: str) -> bool:
         """Whether nothing in this namespace may ever be changed; never so for the cluster."""
         return scope != CLUSTER and self._exclusions.covers(scope)
@@ -78,16 +83,8 @@ class Inventory:
         """The policies of a namespace, or those of the cluster."""
         return tuple(sorted(self._policies[scope], key=lambda each: each.key))
 
-    def snapshot(
-        self,
-        namespace: str,
-        *,
-        gone: frozenset[str],
-        refused: Refusals | None = None,
-        elsewhere: Mapping[str, Elsewhere] | None = None,
-        revert_share: str = "10%",
-    ) -> Snapshot:
-        """What the plan of one namespace depends on."""
+    def snapshot(self, namespace: str, *, gone: frozenset[str] = frozenset()) -> Snapshot:
+        """What is known of the cluster for the plan of one namespace."""
         facts = self.namespaces.get(namespace)
         return Snapshot(
             namespace=namespace,
@@ -95,12 +92,9 @@ class Inventory:
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
             gone=gone,
-            revert_share=revert_share,
             excluded=self.excluded(namespace),
             namespace_opted_out=facts is not None and facts.opted_out,
             namespace_labels=facts.labels if facts is not None else {},
-            refused=refused or {},
-            elsewhere=elsewhere or {},
         )
 
     def policy_names(self) -> frozenset[tuple[str, str]]:

@@ -17,7 +17,7 @@ from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import DAEMON_SETS, WORKLOADS
 from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.culprits import Culprits
-from sidecarpolicy.controller.daemons import Daemons
+from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.inventory import Inventory
@@ -67,7 +67,8 @@ class Reconciler:
         self._culprits = Culprits(api, inventory)
         self._daemons = Daemons(api, inventory)
         self._backoff = Backoff()
-        self._failures: dict[Ref, tuple[str, Finding]] = {}
+        self._rested: dict[Ref, tuple[str, Attempt]] = {}
+        self._taken_out: dict[Ref, frozenset[str]] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
 
     async def run(self) -> None:
@@ -113,13 +114,24 @@ class Reconciler:
         await self._report(namespace)
 
     def _snapshot(self, namespace: str) -> Snapshot:
-        return self._inventory.snapshot(
-            namespace,
-            gone=self._departures.proved(namespace),
+        """What the cluster shows, with what only we know: refusals, rests, other namespaces."""
+        return replace(
+            self._inventory.snapshot(namespace, gone=self._departures.proved(namespace)),
             refused=self._culprits.held(),
             elsewhere=self._ledger.elsewhere(namespace),
+            resting=frozenset(ref for ref in self._rested if self._rests(ref)),
+            taken_out=self._still_rolling(),
             revert_share=self._revert_share,
         )
+
+    def _rests(self, ref: Ref) -> bool:
+        return self._backoff.rest(ref, now=time.monotonic()) > 0
+
+    def _still_rolling(self) -> Mapping[Ref, frozenset[str]]:
+        """What was taken out where, as long as the workload rolls because of it."""
+        rolling = {r: keys for r, keys in self._taken_out.items() if self._inventory.rolling(r)}
+        self._taken_out = rolling
+        return rolling
 
     async def _apply_all(
         self, changes: Sequence[TemplateChange], snapshot: Snapshot
@@ -129,14 +141,14 @@ class Reconciler:
 
     async def _apply(self, change: TemplateChange, snapshot: Snapshot) -> Attempt:
         digest = fingerprint(change.patch)
-        failed_before, finding = self._failures.get(change.ref, ("", None))
-        if failed_before != digest:
+        tried, attempt = self._rested.get(change.ref, ("", None))
+        if tried != digest:
             self._backoff.succeeded(change.ref)  # a new wish need not wait for the old one
-        elif self._backoff.rest(change.ref, now=time.monotonic()) > 0:
-            return Attempt(change, failure=finding)
-        if change.ref.kind == DAEMON_SETS.kind and (found := await self._daemons.idle(change.ref)):
-            return Attempt(change, idle=found)
+        elif attempt is not None and self._rests(change.ref):
+            return attempt
         async with self._slots:
+            if (idle := await self._idle(change)) is not None:
+                return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
             outcome = await self._api.patch_json(
                 WORKLOADS[change.ref.kind],
                 change.patch,
@@ -152,7 +164,7 @@ class Reconciler:
     def _settled(self, change: TemplateChange, outcome: Outcome) -> Attempt:
         self._backoff.succeeded(change.ref)
         self._culprits.forgive(change)
-        self._failures.pop(change.ref, None)
+        self._rested.pop(change.ref, None)
         if outcome.result is Result.GONE:
             self._inventory.forget_workload(change.ref)
             return Attempt(change, gone=True)
@@ -160,16 +172,31 @@ class Reconciler:
         for key, leftovers in change.leftovers.items():
             for each in leftovers:
                 log.warning("%s: %s: %s: %s", change.ref, key, each.reason, each.message)
+        if change.taken_out:
+            self._taken_out[change.ref] = change.taken_out
         self._inventory.refresh_workload(outcome.body, kind=change.ref.kind)
         return Attempt(change)
 
+    async def _idle(self, change: TemplateChange) -> Finding | None:
+        """Why the change would only make a DaemonSet roll for nothing, or None."""
+        if change.ref.kind != DAEMON_SETS.kind or change.taken_out == change.policies:
+            return None
+        return await self._daemons.idle(change.ref)
+
     def _failed(self, change: TemplateChange, outcome: Outcome, digest: str) -> Attempt:
-        ref, finding = change.ref, Finding(_REASONS[outcome.result], outcome.message)
-        wait = self._backoff.failed(ref, now=time.monotonic(), at_least=outcome.retry_after)
-        log.warning("%s not patched, next try in %.0f s: %s", ref, wait, outcome.message)
+        finding = Finding(_REASONS[outcome.result], outcome.message)
+        log.warning("%s not patched, tried again later: %s", change.ref, outcome.message)
+        attempt = Attempt(change, failure=finding)
+        return self._rest(attempt, digest, at_least=outcome.retry_after)
+
+    def _rest(self, attempt: Attempt, digest: str, *, at_least: float) -> Attempt:
+        """Tries it again later, and gives its place to others at once."""
+        ref = attempt.change.ref
+        wait = self._backoff.failed(ref, now=time.monotonic(), at_least=at_least)
+        self._rested[ref] = digest, attempt
+        self._inventory.dirty_scopes.mark(ref.namespace)
         self._inventory.dirty_scopes.mark_later(ref.namespace, wait)
-        self._failures[ref] = digest, finding
-        return Attempt(change, failure=finding)
+        return attempt
 
     async def _tell(self, snapshot: Snapshot, decided: Plan) -> None:
         """Names the Jobs that missed their sidecars, where their owners look."""

@@ -59,8 +59,12 @@ def admit(request: Request, view: View) -> Answer:
     snapshot = view.snapshot(request["namespace"], creating=creating)
     if snapshot.excluded:
         return UNCHANGED
+    now = replace(snapshot, creating=False)
     ref = Ref(subject.kind, request["namespace"], subject.name)
     facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
+    if creating and kind == TargetKind.DAEMON_SET:
+        # Its Pods get sidecars as they are made: nothing has to roll for that later.
+        return _answer(subject, decide(look(facts, subject.template, now)), subject.template)
     if creating and kind == TargetKind.POD and subject.kind == TargetKind.JOB:
         snapshot = _about_existing_jobs(snapshot)
     if creating:

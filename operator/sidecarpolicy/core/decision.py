@@ -30,14 +30,21 @@ def blocker(policy: PolicyFacts, nodes: NodeTally, *, creating: bool = False) ->
     """
     if policy.spec is None:
         return Finding(Reason.INVALID, policy.invalid)
-    if policy.spec.paused and not creating:
-        return Finding(Reason.PAUSED, "paused: existing workloads stay as they are")
+    paused = _paused(policy)
+    if paused is not None and not creating:
+        return paused
     if nodes.total and not nodes.capable and policy.spec.node_rule is not NodeRule.NONE:
         return Finding(
             Reason.NO_CAPABLE_NODES,
             f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
         )
     return None
+
+
+def _paused(policy: PolicyFacts) -> Finding | None:
+    if policy.spec is None or not policy.spec.paused:
+        return None
+    return Finding(Reason.PAUSED, "paused: existing workloads stay as they are")
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,9 @@ def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
     """
     workload = case.workload
     if _too_late_for(case):
-        return Injection(case.template, current=frozenset(case.revisions))
+        wanted = {each.key: each.desired.revision for each in verdicts if each.desired is not None}
+        same = wanted.items() & case.revisions.items()
+        return Injection(case.template, frozenset(key for key, _ in same))
     if not case.snapshot.creating and workload.ref.kind == TargetKind.DAEMON_SET:
         return daemonset.mark(case.template, verdicts)
     return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
@@ -143,12 +152,13 @@ def _change(case: Case, injection: Injection) -> TemplateChange | None:
         patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
         policies=injection.changed,
         template=injection.template,
+        taken_out=injection.changed - _revisions(workload, injection.template).keys(),
         leftovers=injection.leftovers,
     )
 
 
 def _concerns(policy: PolicyFacts, case: Case) -> bool:
-    return policy in case.selected_by or policy.key in case.revisions
+    return policy in case.selected_by or (policy.key in case.revisions and not _too_late_for(case))
 
 
 def _verdicts(case: Case) -> list[Verdict]:
@@ -195,10 +205,10 @@ def _refusal(
 def _verdict(policy: PolicyFacts, case: Case) -> Verdict:
     if policy.spec is None or policy.key in case.waits:
         return Verdict(policy.key, Action.HOLD, policy.desired)
-    if _leaving(policy, case) or _opted_out(case):
+    if _opted_out(case) or (_leaving(policy, case) and not policy.spec.paused):
         return Verdict(policy.key, Action.REMOVE)
     held = case.refusal or _blocker(policy, case) or _refused(policy, case)
-    if held is not None:
+    if held is not None or _leaving(policy, case):
         return Verdict(policy.key, Action.HOLD, policy.desired)
     wish = policy.desired
     if wish is not None and not case.node_rule:
@@ -236,14 +246,14 @@ _STATE_OF_OBSTACLE = {
 
 def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing:
     ref = case.workload.ref
-    if _leaving(policy, case) and not _too_late_for(case):
-        return Standing(ref, State.PENDING, leaving=True)
+    if _leaving(policy, case):
+        return Standing(ref, State.PENDING, _paused(policy), leaving=True)
     if case.refusal is not None:
         return Standing(ref, State.SKIPPED, case.refusal)
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
     if policy.key not in injection.current and _too_late_for(case):
-        return Standing(ref, State.SKIPPED, _too_late(policy, case.workload))
+        return Standing(ref, State.SKIPPED, _too_late(policy, case))
     if policy.key not in injection.current:
         found = _blocker(policy, case) or _refused(policy, case)
         found = found or case.waits.get(policy.key)
@@ -253,9 +263,15 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
     return replace(standing, overhead=cost, pods=case.workload.rollout.pods)
 
 
-def _too_late(policy: PolicyFacts, job: WorkloadFacts) -> Finding:
-    """Why a running Job has no sidecar; its template cannot be changed any more."""
-    if job.created > policy.created:
+def _too_late(policy: PolicyFacts, case: Case) -> Finding:
+    """Why a running Job has not what the policy wants; its template cannot be changed any more."""
+    if policy.key in case.revisions:
+        return Finding(
+            Reason.IMMUTABLE_TEMPLATE,
+            "it has an older revision of the sidecars, and a Job's template cannot be changed; a "
+            "new one has the current",
+        )
+    if case.workload.created > policy.created:
         return Finding(
             Reason.MISSED_ADMISSION,
             "it was created without its sidecars, while the webhook was away or the policy did not "

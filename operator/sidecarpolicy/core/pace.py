@@ -31,8 +31,9 @@ def budgets(decisions: Sequence[Decision], snapshot: Snapshot) -> dict[str, Budg
     rolling: Counter[str] = Counter()
     for decision in decisions:
         counts.update((key, each.state) for key, each in decision.standings.items())
-        if not decision.case.workload.rollout.settled:
-            rolling.update(decision.recorded)
+        workload = decision.case.workload
+        if not workload.rollout.settled:
+            rolling.update(decision.recorded | snapshot.taken_out.get(workload.ref, frozenset()))
     known = {
         policy.key: _budget(
             policy.spec,
@@ -64,14 +65,16 @@ def _stopped(failed: int, most: int) -> Finding | None:
 
 
 def _revert_slots(key: str, decisions: Iterable[Decision], snapshot: Snapshot) -> int:
-    """Places for taking a deleted policy back: what was taken back has no record any more,
-    so everything that rolls counts as its doing.
-    """
+    """Places for taking a deleted policy back, less those that roll because of it."""
     holding = [each for each in decisions if key in each.recorded]
     urgent = sum(not each.case.workload.rollout.settled for each in holding)
-    unsettled = sum(not each.rollout.settled for each in snapshot.workloads)
-    others = unsettled - urgent
-    return share(snapshot.revert_share, len(holding) + others) - others - urgent
+    taken_back = [
+        each
+        for each in snapshot.workloads
+        if not each.rollout.settled and key in snapshot.taken_out.get(each.ref, ())
+    ]
+    total = len(holding) + len(taken_back)
+    return share(snapshot.revert_share, total) - len(taken_back) - urgent
 
 
 def share(text: str, total: int) -> int:

@@ -56,7 +56,7 @@ def _paced(wishes: Sequence[Decision], snapshot: Snapshot) -> Iterator[Decision]
     """The decisions as far as it is their policies' turn, decided anew where one has to wait."""
     available = budgets(wishes, snapshot)
     for wish in sorted(wishes, key=_urgency):
-        waits = _waits(wish, available)
+        waits = _waits(wish, available, snapshot.resting)
         yield decide(replace(wish.case, waits=waits)) if waits else wish
 
 
@@ -65,17 +65,24 @@ def _urgency(decision: Decision) -> tuple[bool, Ref]:
     return workload.rollout.settled, workload.ref
 
 
-def _waits(decision: Decision, available: Mapping[str, Budget]) -> dict[str, Finding | None]:
-    """The policies that have no place left for this change; the others take theirs."""
+def _waits(
+    decision: Decision, available: Mapping[str, Budget], resting: frozenset[Ref]
+) -> dict[str, Finding | None]:
+    """The policies that have no place left for this change; the others take theirs.
+
+    What rests makes nothing roll, so it takes no place.
+    """
     if decision.change is None:
         return {}
+    workload = decision.case.workload
+    free = not workload.rollout.settled or workload.ref in resting
     waits: dict[str, Finding | None] = {}
     for key in decision.change.policies & available.keys():
         budget = available[key]
         if budget.stopped is not None and not decision.takes_out(key):
             waits[key] = budget.stopped
-        elif not decision.case.workload.rollout.settled:
-            continue  # it rolls as it is
+        elif free:
+            continue
         elif budget.slots > 0:
             budget.slots -= 1
         else:

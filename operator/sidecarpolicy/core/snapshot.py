@@ -41,5 +41,9 @@ class Snapshot:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     refused: Refusals = field(default_factory=dict)
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    resting: frozenset[Ref] = frozenset()
+    """Workloads whose change failed, or would change nothing, and is not tried now."""
+    taken_out: Mapping[Ref, frozenset[str]] = field(default_factory=dict)
+    """Policies whose parts were taken out of a workload that is rolling because of that."""
     creating: bool = False
     """Whether the workloads are being created now: a paused policy freezes only what exists."""

@@ -44,7 +44,8 @@ class Standing:
 class TemplateChange:
     """One guarded JSON patch of a workload, and the template that it leads to.
 
-    `policies` are the keys whose parts it changes; `leftovers` are, by policy key, the parts
+    `policies` are the keys whose parts it changes, `taken_out` those of them that have none
+    afterwards; `leftovers` are, by policy key, the parts
     that have to stay although they are wanted no more.
     """
 
@@ -52,6 +53,7 @@ class TemplateChange:
     patch: Patch
     policies: frozenset[str]
     template: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    taken_out: frozenset[str] = frozenset()
     leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
@@ -102,7 +104,8 @@ def _after(key: str, standing: Standing, attempt: Attempt | None) -> Standing | 
     if attempt is None:
         return standing
     concerned = key in attempt.change.policies
-    if attempt.gone or (concerned and standing.leaving and attempt.failure is None):
+    done = attempt.failure is None and attempt.idle is None
+    if attempt.gone or (concerned and standing.leaving and done):
         return None
     if attempt.idle is not None:
         return (

@@ -153,6 +153,8 @@ def test_lists_directories_and_times_are_read_as_kubectl_reads_them(tmp_path: Pa
         pytest.param("a: [", "<stdin>:1: no YAML", id="broken YAML"),
         pytest.param("---\na: 1", "<stdin>:2: not a Kubernetes object", id="no kind"),
         pytest.param("kind: Deployment", "Deployment has no metadata.name", id="no name"),
+        pytest.param("{kind: Job, metadata: x}", "Job has no metadata.name", id="odd metadata"),
+        pytest.param("{kind: List, items: 5}", "the items of a List are no list", id="odd List"),
         pytest.param(
             "kind: Deployment\nmetadata: {name: w}\nspec: 7",
             "Deployment w has no usable Pod template",
@@ -187,6 +189,14 @@ def test_unusable_policies_are_named(made: Any, complaint: str, tmp_path: Path) 
     result = call("render", "-p", str(path), stdin=[deployment()])
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+def test_a_template_that_cannot_be_understood_is_named(shipper: str) -> None:
+    odd = deployment("web")
+    odd["spec"]["template"]["spec"]["containers"] = ["c"]
+    result = call("render", "-p", shipper, stdin=[odd])
+    assert result.exit_code == 2
+    assert "<stdin>:1: Deployment web cannot be understood" in result.stderr
 
 
 def test_a_missing_file_is_named() -> None:

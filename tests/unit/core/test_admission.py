@@ -6,7 +6,7 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from sidecarpolicy.api.names import INJECTED_ANNOTATION
+from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
 from sidecarpolicy.core.admission import Answer, admit
 from sidecarpolicy.core.facts import namespace_facts, node_facts, policy_facts
 from sidecarpolicy.core.selection import Exclusions
@@ -177,6 +177,12 @@ def test_a_daemon_set_is_selected_by_its_own_name() -> None:
     assert admitted(obj, memory(other), kind="Pod") == obj
     ours = policy_object(targets=[{"kind": "DaemonSet", "name": "agent"}])
     assert sidecars(admitted(obj, memory(ours), kind="Pod")["spec"]) == ["shipper"]
+
+
+def test_a_new_daemon_set_has_nothing_to_roll_for() -> None:
+    made = admitted({**deployment(), "kind": "DaemonSet"}, memory(policy()), kind="DaemonSet")
+    assert sidecars(made["spec"]["template"]["spec"]) == []
+    assert list(made["spec"]["template"]["metadata"]["annotations"]) == [ROLLOUT_ANNOTATION]
 
 
 def test_a_job_that_brings_its_sidecar_from_its_cron_job_passes_unchanged() -> None:

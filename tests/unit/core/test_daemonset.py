@@ -116,9 +116,16 @@ def test_a_job_with_its_sidecar_is_current_whatever_becomes_of_the_policy() -> N
     )
     (change,) = plan(start).changes
     with_sidecar = job(pods=change.template)
-    ours = policy(targets=TARGETS)
+    labels = {"matchLabels": {"app": "web"}}
+    ours = policy(targets=TARGETS, selector=labels)
     decided = plan(snapshot(policies=(ours,), workloads=(with_sidecar,)))
     assert [each.state for each in decided.standings[KEY]] == [State.CURRENT]
+    newer = policy(targets=TARGETS, sidecars=[sidecar(image="newer")])
+    (standing,) = plan(snapshot(policies=(newer,), workloads=(with_sidecar,))).standings[KEY]
+    assert standing.finding is not None
+    assert "an older revision" in standing.finding.message
+    elsewhere = policy(targets=TARGETS, selector={"matchLabels": {"app": "db"}})
+    assert plan(snapshot(policies=(elsewhere,), workloads=(with_sidecar,))).standings[KEY] == ()
     for policies, gone in (
         ((), frozenset({KEY})),
         ((policy(targets=[{"kind": "Pod"}]),), frozenset()),

@@ -278,7 +278,7 @@ def test_a_selector_on_our_own_label_does_not_undo_its_own_effect(operator: str)
 def reverting(*finished: bool, share: str = "10%", bystanders: int = 0) -> int:
     """How many of many injected workloads are reverted at once; by who has finished rolling.
 
-    `bystanders` are workloads without a record that are rolling.
+    `bystanders` are workloads that roll because of a revert.
     """
     held = injected()
     plain = workload(status={"updatedReplicas": 1})
@@ -295,7 +295,10 @@ def reverting(*finished: bool, share: str = "10%", bystanders: int = 0) -> int:
         for number, done in enumerate(finished)
     )
     gone = frozenset({KEY})
-    found = plan(snapshot(workloads=workloads + rolling, gone=gone, revert_share=share))
+    taken_out = {each.ref: gone for each in rolling}
+    found = plan(
+        snapshot(workloads=workloads + rolling, gone=gone, revert_share=share, taken_out=taken_out)
+    )
     return len(found.changes)
 
 
@@ -313,6 +316,52 @@ def test_workloads_that_roll_already_take_up_the_places_of_reverts() -> None:
 def test_a_workload_whose_rollout_is_stuck_is_reverted_at_once() -> None:
     assert reverting(*[True] * 30, *[False] * 10) == 10
     assert reverting(False, bystanders=10) == 1
+
+
+def test_unrelated_trouble_keeps_no_revert_waiting() -> None:
+    stuck = tuple(
+        replace(each, ref=replace(each.ref, name=f"stuck-{each.ref.name}"))
+        for each in many(10, status={"updatedReplicas": 1})
+    )
+    found = plan(snapshot(workloads=(injected(), *stuck), gone=frozenset({KEY})))
+    assert changed(found) == ["web"]
+
+
+def test_what_rests_takes_no_place() -> None:
+    one = policy(rollout={"maxConcurrent": 1})
+    start = snapshot(policies=(one,), workloads=many(2))
+    resting = frozenset({start.workloads[0].ref})
+    assert changed(plan(replace(start, resting=resting))) == ["web-00", "web-01"]
+
+
+def test_taking_out_is_paced_too() -> None:
+    one = policy(rollout={"maxConcurrent": 1}, selector={"matchLabels": {"app": "db"}})
+    held = injected()
+    start = snapshot(
+        policies=(one,),
+        workloads=tuple(
+            replace(held, ref=replace(held.ref, name=f"web-{number}")) for number in range(3)
+        ),
+    )
+    assert changed(plan(start)) == ["web-0"]
+    free = workload("web-0", status={"updatedReplicas": 1})
+    then = replace(
+        start,
+        workloads=(free, *start.workloads[1:]),
+        taken_out={free.ref: frozenset({KEY})},
+    )
+    assert changed(plan(then)) == []
+
+
+def test_a_paused_policy_takes_nothing_back_unless_somebody_opts_out() -> None:
+    elsewhere = policy(paused=True, selector={"matchLabels": {"app": "db"}})
+    start = snapshot(policies=(elsewhere,), workloads=(injected(),))
+    decided = plan(start)
+    assert decided.changes == ()
+    (standing,) = decided.standings[KEY]
+    assert standing.finding is not None
+    assert standing.finding.reason is Reason.PAUSED
+    assert len(plan(replace(start, namespace_opted_out=True)).changes) == 1
 
 
 def test_a_share_is_never_less_than_one() -> None:
