@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sidecarpolicy.api.models import ExistingJobs, TargetKind
-from sidecarpolicy.core.decision import Decision, decide, look
+from sidecarpolicy.core.decision import Case, Decision, decide, look, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
+from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference
 from sidecarpolicy.core.record import has_record
-from sidecarpolicy.core.restore import restored
+from sidecarpolicy.core.restore import only_dropped, restored
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, subject_of
 
@@ -104,10 +105,16 @@ def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Sn
     old, new = before.template, after.template
     if old == new:
         return UNCHANGED
-    template = restored(old, new, site=facts.site)
-    if template == old:
+    if only_dropped(old, new, site=facts.site):
         return Answer(difference(new, old, path=after.path))
-    return _answer(after, decide(look(facts, template, snapshot)), template)
+    held = restored(old, new, _renewed(look(facts, new, snapshot)), site=facts.site)
+    return _answer(after, decide(look(facts, held, snapshot)), held)
+
+
+def _renewed(case: Case) -> frozenset[str]:
+    """Policies that are not held: they bring their parts in anew, or take them out."""
+    known = case.snapshot.policies
+    return frozenset(p.key for p in known if verdict_on(p, case).action is not Action.HOLD)
 
 
 def _answer(subject: Subject, decision: Decision, template: Mapping[str, Any]) -> Answer:

@@ -166,7 +166,7 @@ def _verdicts(case: Case) -> list[Verdict]:
     gone = (case.snapshot.gone - known - case.waits.keys()) & case.revisions.keys()
     return [
         *(Verdict(key, Action.REMOVE) for key in sorted(gone)),
-        *(_verdict(each, case) for each in case.snapshot.policies if _concerns(each, case)),
+        *(verdict_on(each, case) for each in case.snapshot.policies if _concerns(each, case)),
     ]
 
 
@@ -202,7 +202,8 @@ def _refusal(
     return None
 
 
-def _verdict(policy: PolicyFacts, case: Case) -> Verdict:
+def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
+    """What to do about one policy of the snapshot in this case."""
     if policy.spec is None or policy.key in case.waits:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     if _opted_out(case) or (_leaving(policy, case) and not policy.spec.paused):

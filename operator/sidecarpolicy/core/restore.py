@@ -11,8 +11,10 @@ from typing import Any
 from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.core import graceperiod
+from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.noderule import add_rule, rule_holds
 from sidecarpolicy.core.ownership import NodeRuleSite
 from sidecarpolicy.core.parts import NOUNS, Place, place
@@ -27,37 +29,55 @@ from sidecarpolicy.core.record import (
 Template = Mapping[str, Any]
 
 
-def restored(old: Template, new: Template, *, site: NodeRuleSite) -> Template:
-    """The new template with the parts of all policies that only the old one's record names.
+def only_dropped(old: Template, new: Template, *, site: NodeRuleSite) -> bool:
+    """Whether all that the new template changed is to drop what policies added to the old one."""
+    verdicts = [Verdict(key, Action.REMOVE) for key in _dropped(old, new)]
+    if not verdicts:
+        return False
+    # What cannot be taken out, such as a volume of ours that the user mounts, can be put back.
+    stripped = inject(old, verdicts, site=site).template
+    return stripped == new or restored(old, new, frozenset(), site=site) == old
 
-    The very `new` if there is none, and where a policy's parts find their names taken.
+
+def restored(
+    old: Template, new: Template, renewed: frozenset[str], *, site: NodeRuleSite
+) -> Template:
+    """The new template with the parts of the policies that only the old one's record names.
+
+    The very `new` if there are none. Left out are the policies in `renewed`, which get
+    their parts anew, and those whose parts find their names taken.
     """
-    before, after = read_record(old), read_record(new)
-    if isinstance(before, Finding) or isinstance(after, Finding):
+    after = read_record(new)
+    if isinstance(after, Finding):
         return new
-    missing = {key: each for key, each in before.policies.items() if key not in after.policies}
-    draft = Draft(new, after.made)
-    source = Draft(old)
-    kept = {
-        key: _put_back(each, source, draft, site)
-        for key, each in missing.items()
-        if not _clashes(each, source, draft)
-    }
-    if not kept:
+    draft, source = Draft(new, after.made), Draft(old)
+    policies = dict(after.policies)
+    for key, each in _dropped(old, new).items():
+        if key not in renewed and not _clashes(each, source, draft):
+            _copy(each, source, draft)
+            policies[key] = _rewritten(each, draft, site, list(policies.values()))
+    if policies.keys() == after.policies.keys():
         return new
     draft.mapping("metadata.labels")[INJECTED_LABEL] = "true"
     annotations = draft.mapping("metadata.annotations")
-    policies = {
-        key: kept.get(key) or after.policies[key] for key in sorted({*kept, *after.policies})
-    }
     annotations[INJECTED_ANNOTATION] = encode_record(Record(policies, draft.made))
     return draft.template
 
 
+def _dropped(old: Template, new: Template) -> Mapping[str, PolicyRecord]:
+    """What only the old template's record names; nothing where a record is unreadable."""
+    before, after = read_record(old), read_record(new)
+    if isinstance(before, Finding) or isinstance(after, Finding):
+        return {}
+    return {key: each for key, each in before.policies.items() if key not in after.policies}
+
+
 def _clashes(record: PolicyRecord, source: Draft, draft: Draft) -> bool:
-    """Whether something else stands where one of the parts was."""
+    """Whether something else stands where one of the parts was, or has its name."""
+    regular = names(draft.peek("spec.containers") or [])
     return any(
-        (found := where.find(draft)) is not None and found != where.find(source)
+        (where.noun == "container" and where.name in regular)
+        or ((found := where.find(draft)) is not None and found != where.find(source))
         for where in _places(record)
     )
 
@@ -66,16 +86,13 @@ def _places(record: PolicyRecord) -> list[Place]:
     return [place(part) for part in record.parts if part.partition("/")[0] in NOUNS]
 
 
-def _put_back(
-    record: PolicyRecord, source: Draft, draft: Draft, site: NodeRuleSite
-) -> PolicyRecord:
-    """Copies the parts over; returns what the record says of them now."""
+def _copy(record: PolicyRecord, source: Draft, draft: Draft) -> None:
+    """Copies list items over, except into containers that are gone."""
     for where in _places(record):
         item = where.find(source)
-        there = draft.peek(where.path.rpartition(".")[0]) is not None  # its container may be gone
+        there = draft.peek(where.path.rpartition(".")[0]) is not None
         if item is not None and there and where.find(draft) is None:
             _insert(where, item, source.peek(where.path), draft)
-    return PolicyRecord(record.revision, dict(_others(record, draft, site)))
 
 
 def _insert(where: Place, item: Mapping[str, Any], order: Sequence[Any], draft: Draft) -> None:
@@ -87,18 +104,32 @@ def _insert(where: Place, item: Mapping[str, Any], order: Sequence[Any], draft: 
     items.insert(max(known, default=-1) + 1, dict(item))
 
 
-def _others(record: PolicyRecord, draft: Draft, site: NodeRuleSite) -> "list[tuple[str, str]]":
-    """The record's parts; node rule and grace period, which are no items, are written anew."""
-    parts = []
+def _rewritten(
+    record: PolicyRecord, draft: Draft, site: NodeRuleSite, others: Sequence[PolicyRecord]
+) -> PolicyRecord:
+    """What the record says now; node rule and grace period, which are no items, are written anew.
+
+    `others` are the records of policies that are in the draft already.
+    """
+    parts: dict[str, str] = {}
     for part, digest in record.parts.items():
         if part == graceperiod.PART:
             wanted = int(digest.partition(":")[0])
-            if not graceperiod.enough(draft, wanted):
-                parts.append((part, graceperiod.raised(draft, wanted, ())))
+            wishes = [each.parts[part] for each in others if part in each.parts]
+            if wishes or not graceperiod.enough(draft, wanted):
+                parts[part] = graceperiod.raised(draft, wanted, wishes)
         elif part == SELECTOR_PART or part.startswith("nodeTerm/"):
-            rule = NodeRule.REQUIRE if part == SELECTOR_PART else NodeRule(part.partition("/")[2])
-            if not rule_holds(draft, rule):
-                parts.append(add_rule(draft, rule, site=site))
+            parts.update(_rule(part, draft, site, others))
         elif place(part).find(draft) is not None:
-            parts.append((part, digest))
-    return parts
+            parts[part] = digest
+    return PolicyRecord(record.revision, parts)
+
+
+def _rule(
+    part: str, draft: Draft, site: NodeRuleSite, others: Sequence[PolicyRecord]
+) -> list[tuple[str, str]]:
+    """Writes a node rule unless it holds; what the record says of it, also if it is shared."""
+    rule = NodeRule.REQUIRE if part == SELECTOR_PART else NodeRule(part.partition("/")[2])
+    if not rule_holds(draft, rule):
+        return [add_rule(draft, rule, site=site)]
+    return [(part, each.parts[part]) for each in others if part in each.parts][:1]

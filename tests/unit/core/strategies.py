@@ -142,25 +142,29 @@ _app_containers = st.fixed_dictionaries(
 
 
 @st.composite
-def wishes(draw: st.DrawFn, name: str) -> Desired:
-    """What a policy may want; its names may clash with a template's."""
+def policy_specs(draw: st.DrawFn, name: str) -> JSON:
+    """The spec of a policy for all Pods; its names may clash with a template's."""
     names = st.sampled_from([name, f"{name}-2", "a"])
     volumes = [
         {"name": each, "emptyDir": {}} for each in draw(st.lists(names, max_size=2, unique=True))
     ]
     secrets = [{"name": each} for each in draw(st.lists(names, max_size=2, unique=True))]
     sidecars = draw(_items(names).filter(bool))
-    spec = SidecarPolicySpec.model_validate(
-        {
-            "selector": {},
-            "sidecars": sidecars,
-            "volumes": volumes,
-            "imagePullSecrets": secrets,
-            "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
-            "placement": draw(st.sampled_from(["First", "Last"])),
-            "order": draw(st.lists(_orders([each["name"] for each in sidecars]), max_size=2)),
-            "appContainers": draw(st.none() | _app_containers),
-            "minTerminationGracePeriodSeconds": draw(st.sampled_from([None, 20, 45, 90])),
-        }
+    return {
+        "selector": {},
+        "sidecars": sidecars,
+        "volumes": volumes,
+        "imagePullSecrets": secrets,
+        "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
+        "placement": draw(st.sampled_from(["First", "Last"])),
+        "order": draw(st.lists(_orders([each["name"] for each in sidecars]), max_size=2)),
+        "appContainers": draw(st.none() | _app_containers),
+        "minTerminationGracePeriodSeconds": draw(st.sampled_from([None, 20, 45, 90])),
+    }
+
+
+def wishes(name: str) -> st.SearchStrategy[Desired]:
+    """What such a policy wants."""
+    return policy_specs(name).map(
+        lambda spec: desired(f"SidecarPolicy/{name}", SidecarPolicySpec.model_validate(spec))
     )
-    return desired(f"SidecarPolicy/{name}", spec)

@@ -8,54 +8,18 @@ import pytest
 
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
 from sidecarpolicy.core.admission import Answer, admit
-from sidecarpolicy.core.facts import namespace_facts, node_facts, policy_facts
-from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.core.facts import policy_facts
 from sidecarpolicy.webhook.memory import Memory
 from tests.support.builders import policy_object, sidecar
 from tests.support.cluster import cron_job, deployment, stateful_set
+from tests.support.reviews import admitted, memory, request
 
 JSON = dict[str, Any]
 ALL = [{"kind": kind} for kind in ("Deployment", "StatefulSet", "CronJob", "Job", "DaemonSet")]
 
 
-def memory(*policies: JSON, **namespace: Any) -> Memory:
-    """Knows a namespace, a capable node, one that is not, and these policies."""
-    made = Memory(Exclusions("sidecarpolicy-system"))
-    meta = {"name": "shop", "uid": "u", **namespace}
-    made.namespaces.replace([namespace_facts({"metadata": meta})])
-    made.nodes.replace(
-        node_facts(
-            {
-                "metadata": {"name": name, "uid": name},
-                "status": {"nodeInfo": {"kubeletVersion": version}},
-            }
-        )
-        for name, version in (("new", "v1.36.3"), ("old", "v1.26.15"))
-    )
-    made.policies.replace(policy_facts(each) for each in policies)
-    return made
-
-
 def policy(name: str = "log-shipper", **fields: Any) -> JSON:
     return policy_object(name, targets=[*ALL, {"kind": "Pod"}], **fields)
-
-
-def request(obj: JSON, *, kind: str, old: JSON | None = None, namespace: str = "shop") -> JSON:
-    return {
-        "kind": {"kind": kind},
-        "operation": "UPDATE" if old else "CREATE",
-        "namespace": namespace,
-        "name": obj["metadata"].get("name", ""),
-        "object": obj,
-        "oldObject": old,
-    }
-
-
-def admitted(obj: JSON, view: Memory, *, kind: str, old: JSON | None = None) -> JSON:
-    """The object as it would be stored."""
-    answer = admit(request(obj, kind=kind, old=old), view)
-    result: JSON = jsonpatch.apply_patch(obj, answer.patch)
-    return result
 
 
 def sidecars(spec: JSON) -> list[str]:
@@ -337,6 +301,29 @@ def test_a_container_that_takes_the_name_of_ours_is_the_users() -> None:
     answer = admit(request(mine, kind="Deployment", old=old), view)
     assert jsonpatch.apply_patch(mine, answer.patch) == mine
     assert "NameConflict" in answer.warnings[0]
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_an_ordinary_container_may_take_the_name_of_ours_too(paused: bool) -> None:
+    """Both in one Pod would be refused, and with it the owner's change."""
+    view = memory(policy())
+    old = injected(view)
+    view.policies.store(policy_facts(policy(paused=paused)))
+    mine = deployment(pod={"containers": [{"name": "shipper", "image": "mine"}]})
+    assert admitted(mine, view, kind="Deployment", old=old) == mine
+
+
+def test_a_replace_without_the_parts_of_two_policies_is_restored_to_what_it_was() -> None:
+    both = (policy(**FULL), policy("other", sidecars=[sidecar("other")]))
+    view = memory(*both)
+    old = injected(view, **OWN)
+    view.policies.store(policy_facts(policy(**FULL, sidecars=[sidecar(image="newer")])))
+    assert admitted(deployment(**OWN), view, kind="Deployment", old=old) == old
+    for each in both:
+        each["spec"]["paused"] = True
+        view.policies.store(policy_facts(each))
+    edited = with_image(deployment(**OWN), "nginx:2")
+    assert admitted(edited, view, kind="Deployment", old=old) == with_image(old, "nginx:2")
 
 
 def test_a_container_that_goes_takes_what_was_added_to_it_along() -> None:

@@ -1,0 +1,48 @@
+"""Reviews without a cluster: what the webhook knows, what it is asked, what is stored then."""
+
+from typing import Any
+
+import jsonpatch
+
+from sidecarpolicy.core.admission import admit
+from sidecarpolicy.core.facts import namespace_facts, node_facts, policy_facts
+from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.webhook.memory import Memory
+
+JSON = dict[str, Any]
+
+
+def memory(*policies: JSON, **namespace: Any) -> Memory:
+    """Knows a namespace, a capable node, one that is not, and these policies."""
+    made = Memory(Exclusions("sidecarpolicy-system"))
+    meta = {"name": "shop", "uid": "u", **namespace}
+    made.namespaces.replace([namespace_facts({"metadata": meta})])
+    made.nodes.replace(
+        node_facts(
+            {
+                "metadata": {"name": name, "uid": name},
+                "status": {"nodeInfo": {"kubeletVersion": version}},
+            }
+        )
+        for name, version in (("new", "v1.36.3"), ("old", "v1.26.15"))
+    )
+    made.policies.replace(policy_facts(each) for each in policies)
+    return made
+
+
+def request(obj: JSON, *, kind: str, old: JSON | None = None, namespace: str = "shop") -> JSON:
+    return {
+        "kind": {"kind": kind},
+        "operation": "UPDATE" if old else "CREATE",
+        "namespace": namespace,
+        "name": obj["metadata"].get("name", ""),
+        "object": obj,
+        "oldObject": old,
+    }
+
+
+def admitted(obj: JSON, view: Memory, *, kind: str, old: JSON | None = None) -> JSON:
+    """The object as it would be stored."""
+    answer = admit(request(obj, kind=kind, old=old), view)
+    result: JSON = jsonpatch.apply_patch(obj, answer.patch)
+    return result
