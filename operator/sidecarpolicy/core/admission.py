@@ -51,6 +51,8 @@ UNCHANGED = Answer([])
 
 def admit(request: Request, view: View) -> Answer:
     """Decides about one request; raises KeyError and its kin for what is no such request."""
+    if request["operation"] not in ("CREATE", "UPDATE"):
+        return UNCHANGED
     kind = request["kind"]["kind"]
     obj = request["object"]
     subject = subject_of(obj, kind=kind, name=request.get("name") or "")
@@ -70,7 +72,7 @@ def admit(request: Request, view: View) -> Answer:
         snapshot = _about_existing_jobs(snapshot)
     if creating:
         return _created(subject, facts, snapshot, view)
-    if request["operation"] == "UPDATE" and kind in TEMPLATE_KINDS:
+    if kind in TEMPLATE_KINDS:
         before = subject_of(request["oldObject"], kind=kind, name=subject.name)
         return _updated(before, subject, facts, snapshot) if before else UNCHANGED
     return UNCHANGED

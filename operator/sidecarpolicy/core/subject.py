@@ -17,6 +17,7 @@ RawObject = Mapping[str, Any]
 TEMPLATE_KINDS = frozenset({"Deployment", "StatefulSet", "CronJob"})
 """Kinds whose template can change later; the controller patches them too."""
 
+_REVIEWED = TEMPLATE_KINDS | {TargetKind.JOB, TargetKind.POD}
 _DEBUGGERS = "kubectl-debug"
 
 
@@ -38,8 +39,11 @@ class Subject:
 def subject_of(obj: RawObject, *, kind: str, name: str) -> Subject | None:
     """The subject of an object at admission; None if no policy can be meant.
 
-    `name` is empty for an object that has only a generateName yet.
+    `name` is empty for an object that has only a generateName yet. Other kinds come here
+    only if somebody registered the webhook for them, such as for subresources.
     """
+    if kind not in _REVIEWED:
+        return None
     if kind == TargetKind.POD:
         return _pod(obj, name)
     template: Any = obj

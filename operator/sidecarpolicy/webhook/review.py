@@ -9,7 +9,7 @@ import base64
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from sidecarpolicy.core.admission import UNCHANGED, Answer, Request, View, admit
 
@@ -52,15 +52,21 @@ def review(body: bytes, view: View, *, own_user: str) -> Reviewed:
 
 def _request(body: bytes) -> Request:
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_no_number)
         request: dict[str, Any] = document["request"]
         texts = (request["uid"], request["operation"], request["kind"]["kind"])
-        right = document["apiVersion"] == _API_VERSION and all(isinstance(e, str) for e in texts)
+        right = (document["apiVersion"], document["kind"]) == (_API_VERSION, "AdmissionReview")
+        right = right and all(isinstance(each, str) for each in texts)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadReviewError(f"no AdmissionReview: {type(error).__name__}") from error
     if not right:
         raise BadReviewError(f"no AdmissionReview of {_API_VERSION}")
     return request
+
+
+def _no_number(word: str) -> NoReturn:
+    """Python reads and writes NaN and Infinity, which are no JSON."""
+    raise ValueError(word)
 
 
 def _answer(request: Request, view: View, own_user: str) -> tuple[Answer, str]:
