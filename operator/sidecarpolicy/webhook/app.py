@@ -20,7 +20,7 @@ from sidecarpolicy.webhook.files import Files
 from sidecarpolicy.webhook.memory import Memory
 from sidecarpolicy.webhook.metrics import Metrics
 from sidecarpolicy.webhook.review import review
-from sidecarpolicy.webhook.server import admission_server
+from sidecarpolicy.webhook.server import Manners, admission_server
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ class Webhook:
             await self._tls.prepare(),
             review=look,
             observe=self._metrics.observe,
+            manners=Manners(leaving=lambda: self._leaving),
         ):
             log.info("The cluster is listed; the webhook is ready")
             await asyncio.Event().wait()
