@@ -162,6 +162,12 @@ class Lab:
         self.stop_api_server()
         self.start_api_server()
 
+    def restart_etcd(self) -> None:
+        """Kills it, as a fault would, and starts it again with its data."""
+        with self._existing():
+            daemon.stop(self.layout, control_plane.ETCD)
+            control_plane.start_etcd(self.layout)
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread, and what it starts, is inside the lab's network while this lasts."""

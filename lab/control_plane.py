@@ -172,6 +172,11 @@ def answers(layout: Layout) -> bool:
     return api.request(layout, "GET", "/readyz").status == 200
 
 
+def start_etcd(layout: Layout) -> None:
+    """Starts it; nothing waits for it but the API server."""
+    daemon.start(layout, ETCD, _etcd(layout))
+
+
 def start_api_server(layout: Layout) -> None:
     """Starts it if it does not run, and waits until it is ready."""
     argv = _api_server(layout, require(layout))
@@ -192,7 +197,7 @@ def _start_manager(layout: Layout, cluster: Cluster) -> None:
 def start(layout: Layout) -> None:
     """All of it; returns when a Pod could be created, which takes the default ServiceAccount."""
     cluster = require(layout)
-    daemon.start(layout, ETCD, _etcd(layout))
+    start_etcd(layout)
     start_api_server(layout)
     _start_manager(layout, cluster)
     daemon.start(layout, SCHEDULER, _scheduler(layout, cluster))

@@ -11,24 +11,28 @@ import pytest
 
 from lab import Lab, LabError
 from tests.support import admission
-from tests.support.admission import CONFIGURATION
+from tests.support.admission import (
+    CONFIGURATION,
+    SYSTEM,
+    created,
+    dry_run,
+    every,
+    job,
+    known,
+    names,
+    pod,
+)
 from tests.support.cluster import (
     Namespace,
     cron_job,
     deployment,
-    policy,
     problems,
     stateful_set,
 )
 from tests.support.processes import WEBHOOK_HEALTH, Controller, Webhook
-from tests.support.users import account
 from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]
-SYSTEM = "sidecarpolicy-system"
-EVERY_KIND = [
-    {"kind": kind} for kind in ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Pod")
-]
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +40,8 @@ def processes(
     cluster: Lab, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Controller, Webhook]]:
     """Controller and webhook, each with the rights of its own ServiceAccount."""
-    admission.install(cluster)
-    cluster.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
-    cluster.add_fake_nodes(1, kubelet="1.28.15", prefix="old")
-    place = tmp_path_factory.mktemp("admission")
-    rights = {
-        name: account(
-            cluster,
-            namespace=SYSTEM,
-            name=f"sidecarpolicy-{name}",
-            kubeconfig=place / f"{name}.json",
-        ).kubeconfig
-        for name in ("controller", "webhook")
-    }
-    controller = Controller(cluster, place / "controller.log", kubeconfig=rights["controller"])
-    webhook = Webhook(cluster, place / "webhook.log", kubeconfig=rights["webhook"])
-    controller.start("--log-format", "json")
-    webhook.start("--log-format", "json")
-    eventually(lambda: admission.trusted(cluster))
-    yield controller, webhook
-    controller.stop()
-    webhook.stop()
-    admission.uninstall(cluster)
-    print(controller.log(), webhook.log())  # noqa: T201 - pytest shows it with a failure
+    with admission.running(cluster, tmp_path_factory.mktemp("admission")) as both:
+        yield both
 
 
 @pytest.fixture
@@ -72,57 +55,6 @@ def space(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Names
     made = Namespace(cluster, name)
     yield made
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def known(space: Namespace, made: JSON) -> None:
-    """Applies a policy, and waits until the webhook knows it (it has no status of its own)."""
-    space.apply(made)
-    spec = {"containers": [{"name": "probe", "image": "x"}]}
-    labels = made["spec"]["selector"].get("matchLabels", {})
-    pods = [{"kind": "Pod"}]
-    probe = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": labels}}
-    assert pods[0] in made["spec"]["targets"], "a policy that Pods cannot probe"
-    eventually(
-        lambda: "initContainers" in dry_run(space, {**probe, "spec": spec})["spec"],
-        seconds=10,
-    )
-
-
-def dry_run(space: Namespace, obj: JSON) -> JSON:
-    """The object as it would be stored."""
-    text = space.lab.kubectl(
-        *("-n", space.name, "create", "--dry-run=server", "-o", "json", "-f", "-"),
-        input=json.dumps(obj),
-    )
-    found: JSON = json.loads(text)
-    return found
-
-
-def created(space: Namespace, obj: JSON) -> tuple[JSON, str]:
-    """The object as it was stored, and what kubectl printed on standard error."""
-    done = space.lab.run(
-        ["kubectl", "-n", space.name, "create", "-o", "json", "-f", "-"], input=json.dumps(obj)
-    )
-    return json.loads(done.stdout), done.stderr
-
-
-def every(name: str = "log-shipper", **spec: Any) -> JSON:
-    return policy(name, targets=EVERY_KIND, **spec)
-
-
-def names(spec: JSON) -> list[str]:
-    return [each["name"] for each in spec.get("initContainers", ())]
-
-
-def job(name: str = "run") -> JSON:
-    """A Job that does not start: the nodes here would let it end at once."""
-    spec = {**cron_job()["spec"]["jobTemplate"]["spec"], "suspend": True}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
-
-
-def pod(name: str = "alone", **meta: Any) -> JSON:
-    spec = {"containers": [{"name": "web", "image": "lab.local/busybox:1"}]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, **meta}, "spec": spec}
 
 
 def test_what_is_created_under_a_policy_has_its_sidecar_from_the_start(space: Namespace) -> None:

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -56,6 +57,19 @@ class Process:
         """Ends it as Kubernetes does; its exit code."""
         return self._end(signal.SIGTERM)
 
+    def tell(self) -> None:
+        """Tells it to end, and does not wait for that."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGTERM)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It hangs while this lasts."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+        yield
+        os.kill(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> int:
         """Ends it as a crash does."""
         return self._end(signal.SIGKILL)
@@ -84,16 +98,25 @@ class Controller(Process):
 
 
 class Webhook(Process):
-    """`sidecarpolicy webhook`, at the address of URL."""
+    """`sidecarpolicy webhook`, at the address of URL unless it has another port."""
 
     URL = "https://127.0.0.1:9443/mutate"
 
-    def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        log: Path,
+        *,
+        kubeconfig: Path | None = None,
+        port: int = 9443,
+        health: int = WEBHOOK_HEALTH,
+        leave_seconds: int = 0,
+    ) -> None:
         flags = (
-            "--listen", "127.0.0.1:9443", "--health", f"127.0.0.1:{WEBHOOK_HEALTH}",
-            "--extra-name", "127.0.0.1", "--leave-seconds", "0",
+            "--listen", f"127.0.0.1:{port}", "--health", f"127.0.0.1:{health}",
+            "--extra-name", "127.0.0.1", "--leave-seconds", str(leave_seconds),
         )  # fmt: skip
-        super().__init__(lab, log, "webhook", *flags, health=WEBHOOK_HEALTH, kubeconfig=kubeconfig)
+        super().__init__(lab, log, "webhook", *flags, health=health, kubeconfig=kubeconfig)
 
 
 def warnings(log: str) -> Sequence[str]:

@@ -62,16 +62,10 @@ def admit(request: Request, view: View) -> Answer:
     snapshot = view.snapshot(request["namespace"], creating=creating)
     if snapshot.excluded:
         return UNCHANGED
-    now = replace(snapshot, creating=False)
     ref = Ref(subject.kind, request["namespace"], subject.name)
     facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
-    if creating and kind == TargetKind.DAEMON_SET:
-        # Its Pods get sidecars as they are made: nothing has to roll for that later.
-        return _answer(subject, decide(look(facts, subject.template, now)), subject.template)
-    if creating and kind == TargetKind.POD and subject.kind == TargetKind.JOB:
-        snapshot = _about_existing_jobs(snapshot)
     if creating:
-        return _created(subject, facts, snapshot, view)
+        return _created(subject, facts, _asked(snapshot, kind, subject), view)
     if kind in TEMPLATE_KINDS:
         before = subject_of(request["oldObject"], kind=kind, name=subject.name)
         return _updated(before, subject, facts, snapshot) if before else UNCHANGED
@@ -83,8 +77,8 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
     inherits = subject.kind not in TEMPLATE_KINDS
     if inherits and has_record(subject.template):
         return UNCHANGED
-    daemon = subject.kind == TargetKind.DAEMON_SET
-    if daemon and not (subject.node and view.capable(subject.node)):
+    daemons_pod = subject.kind == TargetKind.DAEMON_SET and snapshot.creating
+    if daemons_pod and not (subject.node and view.capable(subject.node)):
         return UNCHANGED
     case = look(facts, subject.template, snapshot)
     # Where the node is settled, a rule could only keep the Pod from it.
@@ -92,8 +86,16 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
     return _answer(subject, decide(case), subject.template)
 
 
-def _about_existing_jobs(snapshot: Snapshot) -> Snapshot:
-    """A Job's Pod without a record: its Job has no sidecars, and only some policies mind."""
+def _asked(snapshot: Snapshot, kind: str, subject: Subject) -> Snapshot:
+    """The snapshot as far as it counts for a new object of this kind.
+
+    A DaemonSet is told nothing that its Pods, which are still to come, are not. A Job's Pod
+    without a record is of a Job without sidecars, and only some policies mind that.
+    """
+    if kind == TargetKind.DAEMON_SET:
+        return replace(snapshot, creating=False)
+    if kind != TargetKind.POD or subject.kind != TargetKind.JOB:
+        return snapshot
     minding = (
         each
         for each in snapshot.policies

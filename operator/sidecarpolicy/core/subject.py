@@ -17,7 +17,7 @@ RawObject = Mapping[str, Any]
 TEMPLATE_KINDS = frozenset({"Deployment", "StatefulSet", "CronJob"})
 """Kinds whose template can change later; the controller patches them too."""
 
-_REVIEWED = TEMPLATE_KINDS | {TargetKind.JOB, TargetKind.POD}
+_REVIEWED = frozenset(TargetKind)
 _DEBUGGERS = "kubectl-debug"
 
 
