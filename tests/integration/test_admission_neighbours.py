@@ -164,3 +164,18 @@ def test_a_change_of_the_namespaces_labels_is_obeyed_within_a_second(space: Name
         space.lab.kubectl("label", "namespace", space.name, "team-")
         eventually(lambda: sidecars_now(space) == [], seconds=1)
     space.lab.kubectl("delete", "cscpol", space.name)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"ports": 8080}, {"command": 7}, {"env": [{"name": "A", "value": 1}]}, {"resources": []}],
+    ids=str,
+)
+def test_a_sidecar_of_the_wrong_types_keeps_nobody_from_creating(
+    space: Namespace, field: JSON
+) -> None:
+    known(space, every())
+    broken = {"name": "broken", "image": "lab.local/busybox:1", **field}
+    space.apply(every("a-broken", sidecars=[broken]))
+    stays(lambda: sidecars_now(space), seconds=1)
+    assert sidecars_now(space) == ["shipper"]

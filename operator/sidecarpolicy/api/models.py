@@ -9,10 +9,12 @@ that a newer CRD added is ignored, not refused.
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-Container = dict[str, Any]
+from sidecarpolicy.api.shapes import well_formed
+
+Container = Annotated[dict[str, Any], AfterValidator(well_formed)]
 """A raw core/v1 Container."""
 Volume = dict[str, Any]
 """A raw core/v1 Volume."""

@@ -1,0 +1,57 @@
+"""The shapes of a container's fields, as far as a wrong one would do harm beyond its policy.
+
+The CRD keeps containers as they are, with fields of any version of Kubernetes. A value of
+the wrong JSON type (`command: 7`, an env value without quotes) is found by nobody until a
+Pod carries it: at admission the API server then answers 500 to the owner of that Pod.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_TEXTS: Final = ("command", "args")
+_OBJECTS: Final = ("ports", "env", "envFrom", "volumeMounts", "volumeDevices", "resizePolicy")
+_OBJECT: Final = (
+    "resources",
+    "securityContext",
+    "lifecycle",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+)
+_TEXT: Final = ("image", "workingDir", "imagePullPolicy", "terminationMessagePath")
+_ITEM_TEXT: Final = ("name", "value", "mountPath", "subPath", "protocol", "prefix", "devicePath")
+
+
+def well_formed(container: dict[str, Any]) -> dict[str, Any]:
+    """The container; raises ValueError that names the first field of a wrong type."""
+    for fault in _faults(container):
+        raise ValueError(f"container {container.get('name')!r}: {fault}")
+    return container
+
+
+def _faults(container: Mapping[str, Any]) -> Iterator[str]:
+    present = {key: value for key, value in container.items() if value is not None}
+    for key, value in present.items():
+        if key in _TEXT and not isinstance(value, str):
+            yield f"{key} must be a string"
+        elif key in _OBJECT and not isinstance(value, dict):
+            yield f"{key} must be an object"
+        elif key in _TEXTS and not _list_of(str, value):
+            yield f"{key} must be a list of strings"
+        elif key in _OBJECTS and not _list_of(dict, value):
+            yield f"{key} must be a list of objects"
+        elif key in _OBJECTS:
+            yield from (f"{key}: {fault}" for item in value for fault in _item_faults(item))
+
+
+def _item_faults(item: Mapping[str, Any]) -> Iterator[str]:
+    for key in _ITEM_TEXT:
+        if not isinstance(item.get(key, ""), (str, type(None))):
+            yield f"{key} must be a string; put it in quotes"
+    port = item.get("containerPort", 0)
+    if isinstance(port, bool) or not isinstance(port, int):
+        yield "containerPort must be a number"
+
+
+def _list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)

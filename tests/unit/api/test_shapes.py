@@ -1,0 +1,34 @@
+"""Containers whose fields have wrong types are refused by name, before any Pod carries them."""
+
+from typing import Any
+
+import pytest
+
+from sidecarpolicy.core.facts import policy_facts
+from tests.support.builders import policy_object, sidecar
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ({"ports": 8080}, "ports must be a list of objects"),
+        ({"ports": [{"containerPort": "80"}]}, "ports: containerPort must be a number"),
+        ({"command": 7}, "command must be a list of strings"),
+        ({"args": ["-n", 7]}, "args must be a list of strings"),
+        ({"env": [{"name": "A", "value": 1}]}, "env: value must be a string; put it in quotes"),
+        ({"resources": []}, "resources must be an object"),
+        ({"startupProbe": "x"}, "startupProbe must be an object"),
+    ],
+    ids=str,
+)
+def test_a_field_of_a_wrong_type_makes_its_policy_invalid(field: Any, why: str) -> None:
+    found = policy_facts(policy_object(sidecars=[sidecar(**field)]))
+    assert found.spec is None
+    assert f"container 'shipper': {why}" in found.invalid
+
+
+def test_fields_that_nobody_knows_yet_are_kept_as_they_are() -> None:
+    made = sidecar(xFuture=[7], command=None, env=[{"name": "A", "valueFrom": {"x": 1}}])
+    found = policy_facts(policy_object(sidecars=[made]))
+    assert found.spec is not None
+    assert found.spec.sidecars == (made,)
