@@ -58,6 +58,10 @@ lock: $(STAMP) ## Lock the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --upgrade --extra dev -o tests/requirements.txt
 
+.PHONY: bench
+bench: $(STAMP) ## Compare the webhook's cost with that of others (four minutes, any Linux)
+	$(BIN)/python -m bench
+
 .PHONY: demo
 demo: $(STAMP) ## See the main job on a real mixed cluster on this machine (needs root)
 	$(BIN)/python -m lab.demo
