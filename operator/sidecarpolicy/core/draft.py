@@ -1,20 +1,22 @@
-"""A Pod template being changed: a private copy that remembers what it had to make.
+"""A Pod template being changed: a draft that shares with it what it does not touch.
 
+An object or list is copied when it is first edited, with all that it stands in; so the
+template itself never changes, and comparing the two stops wherever they share.
 Lists and objects that did not exist before are noted as *made*, so that taking the
 last part out also takes them out, and a template that never had `affinity` has none
 again.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 
 class Draft:
-    """A changeable deep copy of a Pod template."""
+    """A changeable Pod template; what `peek` returns is only to be read."""
 
     def __init__(self, template: Mapping[str, Any], made: frozenset[str] = frozenset()) -> None:
-        self.template: dict[str, Any] = copy.deepcopy(dict(template))
+        self._copies: dict[int, Any] = {}  # by id; kept, so that none is given out again
+        self.template: dict[str, Any] = dict(template)
         self._made = set(made)
 
     @property
@@ -49,6 +51,17 @@ class Draft:
                 return None
         return value
 
+    def edit(self, path: str) -> Any:
+        """The value at a dotted path, to be changed in place, or None; makes nothing."""
+        value: Any = self.template
+        for step in path.split("."):
+            key = _key(value, step)
+            if key is None:
+                return None
+            value[key] = self._own(value[key])
+            value = value[key]
+        return value
+
     def prune(self) -> None:
         """Removes what we made and what is empty now, innermost first."""
         for path in sorted(self._made, key=lambda each: each.count("."), reverse=True):
@@ -59,14 +72,14 @@ class Draft:
         """Removes the value at a dotted path, if it is there."""
         self._made.discard(path)
         parent_path, _, key = path.rpartition(".")
-        parent = self.peek(parent_path) if parent_path else self.template
+        parent = self.edit(parent_path) if parent_path else self.template
         if isinstance(parent, dict):
             parent.pop(key, None)
 
     def _parent(self, path: str) -> dict[str, Any]:
         if not path:
             return self.template
-        found = self.peek(path)
+        found = self.edit(path)
         return found if isinstance(found, dict) else self.mapping(path)
 
     def _ensure(self, path: str, empty: Any) -> Any:
@@ -75,4 +88,20 @@ class Draft:
         if parent.get(key) is None:
             parent[key] = empty
             self._made.add(path)
+        parent[key] = self._own(parent[key])
         return parent[key]
+
+    def _own(self, value: Any) -> Any:
+        """The draft's own copy of an object or list, without what stands in it."""
+        if not isinstance(value, dict | list) or id(value) in self._copies:
+            return value
+        own = value.copy()
+        self._copies[id(own)] = own
+        return own
+
+
+def _key(value: Any, step: str) -> Any:
+    """Where a step of a path leads: a key, or the index of a named item; None if nowhere."""
+    if isinstance(value, list):
+        return next((at for at, item in enumerate(value) if item.get("name") == step), None)
+    return step if isinstance(value, dict) and value.get(step) is not None else None

@@ -191,8 +191,8 @@ class _Surgery:
             annotations = self._draft.mapping("metadata.annotations")
             annotations[INJECTED_ANNOTATION] = encode_record(self._record)
         else:
-            (self._draft.peek("metadata.labels") or {}).pop(INJECTED_LABEL, None)
-            (self._draft.peek("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
+            (self._draft.edit("metadata.labels") or {}).pop(INJECTED_LABEL, None)
+            (self._draft.edit("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
             self._draft.prune()
 
     def _find_obstacles(self, wish: Desired, yielding: frozenset[str]) -> Iterator[Finding]:

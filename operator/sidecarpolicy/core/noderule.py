@@ -84,23 +84,24 @@ def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, 
         draft.mapping(_AFFINITY)[_REQUIRED.rpartition(".")[2]] = {"nodeSelectorTerms": terms}
         return term_part(rule), ""
     own = []
-    for term in draft.peek(_TERMS) or []:
+    terms = draft.edit(_TERMS) or []
+    for at, term in enumerate(terms):
         if expression in _expressions(term):
             own.append(_identity(term))
         elif not _is_void(term):
-            term["matchExpressions"] = [*_expressions(term), _expression(rule)]
+            terms[at] = {**term, "matchExpressions": [*_expressions(term), expression]}
     return term_part(rule), ",".join(own)
 
 
 def remove_rule(draft: Draft, part: str, digest: str) -> None:
     """Takes the rule out again; a term that consisted of it alone goes too."""
     if part == SELECTOR_PART:
-        selector = draft.peek("spec.nodeSelector") or {}
+        selector = draft.edit("spec.nodeSelector") or {}
         if selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
             del selector[CAPABILITY_LABEL]
         return
     expression = _expression(NodeRule(part.partition("/")[2]))
-    terms = draft.peek(_TERMS)
+    terms = draft.edit(_TERMS)
     if not terms:
         return
     own = digest.split(",")

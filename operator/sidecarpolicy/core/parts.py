@@ -67,7 +67,7 @@ class Place:
     def remove(self, draft: Draft) -> None:
         """Takes the item out of its list."""
         field = NOUNS[self.noun].field
-        items: list[dict[str, Any]] = draft.peek(self.path) or []
+        items: list[dict[str, Any]] = draft.edit(self.path) or []
         items[:] = [item for item in items if item.get(field) != self.name]
 
     def holds(self, draft: Draft, digest: str) -> bool:
