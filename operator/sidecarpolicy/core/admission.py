@@ -23,6 +23,8 @@ from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, subject_of
 Request = Mapping[str, Any]
 """The `request` of an AdmissionReview (admission.k8s.io/v1)."""
 
+Template = Mapping[str, Any]
+
 MAX_WARNINGS = 8
 _MAX_WARNING = 250
 """Characters; the API server cuts all warnings of a response at 4,096 (KEP-1693)."""
@@ -31,8 +33,10 @@ _MAX_WARNING = 250
 class View(Protocol):
     """What is known of the cluster, in memory."""
 
-    def snapshot(self, namespace: str, *, creating: bool) -> Snapshot:
-        """The policies that could concern an object of the namespace."""
+    def snapshot(
+        self, namespace: str, *, creating: bool, labels: Mapping[str, str] | None
+    ) -> Snapshot:
+        """The policies that could concern a template of the namespace; all, without labels."""
 
     def capable(self, node: str) -> bool:
         """Whether a node is known to run native sidecars."""
@@ -59,17 +63,32 @@ def admit(request: Request, view: View) -> Answer:
     if subject is None:
         return UNCHANGED
     creating = request["operation"] == "CREATE"
-    snapshot = view.snapshot(request["namespace"], creating=creating)
+    before = None if creating else _before(request, kind, subject)
+    if not creating and before is None:
+        return UNCHANGED
+    labels = _labels(*(each.template for each in (subject, before) if each))
+    snapshot = view.snapshot(request["namespace"], creating=creating, labels=labels)
     if snapshot.excluded:
         return UNCHANGED
     ref = Ref(subject.kind, request["namespace"], subject.name)
     facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
     if creating:
         return _created(subject, facts, _asked(snapshot, kind, subject), view)
-    if kind in TEMPLATE_KINDS:
-        before = subject_of(request["oldObject"], kind=kind, name=subject.name)
-        return _updated(before, subject, facts, snapshot) if before else UNCHANGED
-    return UNCHANGED
+    return _updated(before, subject, facts, snapshot) if before else UNCHANGED
+
+
+def _before(request: Request, kind: str, subject: Subject) -> Subject | None:
+    """What an update changes, if it is of a kind whose template can change."""
+    if request["operation"] != "UPDATE" or kind not in TEMPLATE_KINDS:
+        return None
+    return subject_of(request["oldObject"], kind=kind, name=subject.name)
+
+
+def _labels(template: Template, *others: Template) -> Mapping[str, str] | None:
+    """What to look policies up by; None where a record may name any of them."""
+    if any(has_record(each) for each in (template, *others)):
+        return None
+    return (template.get("metadata") or {}).get("labels") or {}
 
 
 def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: View) -> Answer:

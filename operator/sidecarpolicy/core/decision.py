@@ -158,7 +158,8 @@ def _change(case: Case, injection: Injection) -> TemplateChange | None:
 
 
 def _concerns(policy: PolicyFacts, case: Case) -> bool:
-    return policy in case.selected_by or (policy.key in case.revisions and not _too_late_for(case))
+    recorded = policy.key in case.revisions and not _too_late_for(case)
+    return recorded or any(policy is each for each in case.selected_by)
 
 
 def _verdicts(case: Case) -> list[Verdict]:

@@ -5,7 +5,7 @@ the process is ready only once everything has been listed.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from sidecarpolicy.core.capability import NodeTally, tally
@@ -20,9 +20,12 @@ from sidecarpolicy.core.facts import (
     policy_facts,
 )
 from sidecarpolicy.core.selection import Exclusions
+from sidecarpolicy.core.shortlist import Shortlist
 from sidecarpolicy.core.snapshot import Snapshot
 
 Fact = TypeVar("Fact", NamespaceFacts, NodeFacts, PolicyFacts)
+
+_NOBODY = Shortlist()
 
 
 class Mirrored(Generic[Fact]):
@@ -64,15 +67,22 @@ class Memory:
         self.cluster_policies = Mirrored(policy_facts, str, self._sort)
         self.namespaces = Mirrored(namespace_facts, lambda each: each.name, lambda: None)
         self.nodes = Mirrored(node_facts, lambda each: each.name, self._count)
-        self._by_scope: dict[str, tuple[PolicyFacts, ...]] = {}
+        self._by_scope: dict[str, Shortlist] = {}
         self._tally = NodeTally()
 
-    def snapshot(self, namespace: str, *, creating: bool) -> Snapshot:
-        """The policies that could concern an object of the namespace."""
+    def snapshot(
+        self, namespace: str, *, creating: bool, labels: Mapping[str, str] | None
+    ) -> Snapshot:
+        """The policies that could concern a template of the namespace; all, without labels."""
         known = self.namespaces.held.get(namespace)
+        scopes = [self._by_scope.get(scope, _NOBODY) for scope in (CLUSTER, namespace)]
         return Snapshot(
             namespace=namespace,
-            policies=self._by_scope.get(CLUSTER, ()) + self._by_scope.get(namespace, ()),
+            policies=tuple(
+                policy
+                for scope in scopes
+                for policy in (scope.all if labels is None else scope.of(labels))
+            ),
             nodes=self._tally,
             excluded=self._exclusions.covers(namespace),
             namespace_opted_out=known is not None and known.opted_out,
@@ -90,10 +100,7 @@ class Memory:
         for policy in (*self.policies.held.values(), *self.cluster_policies.held.values()):
             if not policy.deleting:
                 scopes[policy.scope].append(policy)
-        self._by_scope = {
-            scope: tuple(sorted(policies, key=lambda each: each.key))
-            for scope, policies in scopes.items()
-        }
+        self._by_scope = {scope: Shortlist(policies) for scope, policies in scopes.items()}
 
     def _count(self) -> None:
         self._tally = tally(node.capability for node in self.nodes.held.values())
