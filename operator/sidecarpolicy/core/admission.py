@@ -142,8 +142,12 @@ def _renewed(case: Case) -> frozenset[str]:
 
 def _answer(subject: Subject, decision: Decision, template: Mapping[str, Any]) -> Answer:
     change = decision.change
-    result = change.template if change is not None else template
-    patch = difference(subject.template, result, path=subject.path)
+    here = template is subject.template and decision.case.workload.template_path == subject.path
+    if change is not None and here:
+        patch = change.difference
+    else:
+        result = change.template if change is not None else template
+        patch = difference(subject.template, result, path=subject.path)
     return Answer(patch, tuple(_warnings(decision))[:MAX_WARNINGS])
 
 

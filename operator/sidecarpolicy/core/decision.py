@@ -149,7 +149,8 @@ def _change(case: Case, injection: Injection) -> TemplateChange | None:
         return None
     return TemplateChange(
         ref=workload.ref,
-        patch=[*guard(uid=workload.uid, generation=workload.generation), *patch],
+        difference=patch,
+        guard=guard(uid=workload.uid, generation=workload.generation),
         policies=injection.changed,
         template=injection.template,
         taken_out=injection.changed - _revisions(workload, injection.template).keys(),

@@ -45,7 +45,7 @@ class Draft:
         for step in path.split("."):
             if isinstance(value, list):  # a list of named items, such as containers
                 value = next((item for item in value if item.get("name") == step), None)
-            elif isinstance(value, Mapping):
+            elif isinstance(value, dict):
                 value = value.get(step)
             else:
                 return None

@@ -5,7 +5,7 @@ That takes no ownership of unchanged items: the API server computes managed fiel
 from the difference of the objects, not from the patch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 Patch = list[dict[str, Any]]
@@ -31,18 +31,17 @@ def guard(*, uid: str, generation: int) -> Patch:
 def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
     if old == new:
         return
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+    if not (isinstance(old, dict) and isinstance(new, dict)):
         yield {"op": "replace", "path": path, "value": new}
         return
     for key in old:
         if key not in new:
             yield {"op": "remove", "path": f"{path}/{_escape(key)}"}
     for key, value in new.items():
-        where = f"{path}/{_escape(key)}"
         if key not in old:
-            yield {"op": "add", "path": where, "value": value}
-        else:
-            yield from _operations(old[key], value, where)
+            yield {"op": "add", "path": f"{path}/{_escape(key)}", "value": value}
+        elif old[key] is not value:  # a draft shares most of them
+            yield from _operations(old[key], value, f"{path}/{_escape(key)}")
 
 
 def _escape(key: str) -> str:

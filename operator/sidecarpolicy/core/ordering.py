@@ -43,6 +43,8 @@ def arranged(
 
 def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
     """The policy's sidecars as it lists them, but each after those that must come earlier."""
+    if not wish.order:
+        return list(wish.sidecars)
     own = {str(sidecar["name"]): sidecar for sidecar in wish.sidecars}
     graph: dict[str, set[str]] = {name: set() for name in own}
     for first, then in wish.order:

@@ -7,6 +7,7 @@ which: `container/NAME`, `volume/NAME`, `imagePullSecret/NAME`, `env/CONTAINER:N
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sidecarpolicy.core.desired import Desired, names
@@ -76,6 +77,7 @@ class Place:
         return item is not None and NOUNS[self.noun].digest(item) == digest
 
 
+@lru_cache(maxsize=1024)
 def place(key: str) -> Place:
     """The place that a part key names."""
     noun, _, name = key.partition("/")

@@ -12,6 +12,8 @@ from typing import Any
 
 from sidecarpolicy.core.quantity import parse_quantity
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 def covers(live: Any, wanted: Any) -> bool:
     """Whether `live` says at least what `wanted` says.
@@ -65,8 +67,7 @@ def _is_empty(value: Any) -> bool:
 
 def fingerprint(value: Any, *, length: int = 8) -> str:
     """A short hash (`length` hexadecimal digits) of a JSON value; key order is ignored."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:length]
 
 
 def _container_identity(container: Mapping[str, Any]) -> Any:

@@ -44,17 +44,24 @@ class Standing:
 class TemplateChange:
     """One guarded JSON patch of a workload, and the template that it leads to.
 
+    `difference` is the patch without its `guard`, for what no one else can have changed.
     `policies` are the keys whose parts it changes, `taken_out` those of them that have none
     afterwards; `leftovers` are, by policy key, the parts
     that have to stay although they are wanted no more.
     """
 
     ref: Ref
-    patch: Patch
+    difference: Patch
     policies: frozenset[str]
+    guard: Patch = field(default_factory=list)
     template: Mapping[str, Any] = field(default_factory=dict, compare=False)
     taken_out: frozenset[str] = frozenset()
     leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+
+    @property
+    def patch(self) -> Patch:
+        """What the API server is sent."""
+        return [*self.guard, *self.difference]
 
 
 @dataclass(frozen=True)
