@@ -132,11 +132,12 @@ class _Surgery:
             if self.is_current(wish):
                 continue
             yielding = frozenset(later.key for later in wishes[index + 1 :])
-            obstacles = tuple(self._find_obstacles(wish, yielding))
+            wished = tuple(wished_parts(wish, self._draft))
+            obstacles = tuple(self._find_obstacles(wish, wished, yielding))
             if obstacles:
                 self._obstacles[wish.key] = obstacles
             else:
-                self._apply(wish, yielding)
+                self._apply(wish, wished, yielding)
 
     def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
         """Takes a policy's parts out, volumes last, when nothing of it mounts them any more.
@@ -195,8 +196,10 @@ class _Surgery:
             (self._draft.edit("metadata.annotations") or {}).pop(INJECTED_ANNOTATION, None)
             self._draft.prune()
 
-    def _find_obstacles(self, wish: Desired, yielding: frozenset[str]) -> Iterator[Finding]:
-        for part in wished_parts(wish, self._draft):
+    def _find_obstacles(
+        self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]
+    ) -> Iterator[Finding]:
+        for part in wished:
             yield from self._clash(part, wish.key, yielding)
         yield from self._port_clashes(wish, yielding)
         rule = obstacle(self._draft, wish.node_rule, site=self._site)
@@ -263,8 +266,7 @@ class _Surgery:
     def _holder(self, part: str) -> str | None:
         return next((key for key, each in self._policies.items() if part in each.parts), None)
 
-    def _apply(self, wish: Desired, yielding: frozenset[str]) -> None:
-        wished = tuple(wished_parts(wish, self._draft))
+    def _apply(self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]) -> None:
         for rival in self._rivals(wish, wished, yielding):
             self.remove(rival)
         self.remove(wish.key, wanted_again=_keys(wish, wished))

@@ -1,14 +1,16 @@
 """JSON Patch (RFC 6902) from two versions of a value, and the guard that makes it safe.
 
-Objects are compared member by member; a list that differs is replaced as a whole.
-That takes no ownership of unchanged items: the API server computes managed fields
-from the difference of the objects, not from the patch.
+Objects are compared member by member, lists of the same length item by item; a list that
+became longer or shorter is replaced as a whole. That takes no ownership of unchanged
+items: the API server computes managed fields from the difference of the objects, not from
+the patch. Indexes hold because nothing else can have changed the list (see `guard`).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-Patch = list[dict[str, Any]]
+JSON = dict[str, Any]
+Patch = list[JSON]
 
 
 def difference(old: Any, new: Any, *, path: str) -> Patch:
@@ -31,9 +33,16 @@ def guard(*, uid: str, generation: int) -> Patch:
 def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
     if old == new:
         return
-    if not (isinstance(old, dict) and isinstance(new, dict)):
+    if isinstance(old, dict) and isinstance(new, dict):
+        yield from _members(old, new, path)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for at, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _operations(before, after, f"{path}/{at}")
+    else:
         yield {"op": "replace", "path": path, "value": new}
-        return
+
+
+def _members(old: JSON, new: JSON, path: str) -> Iterator[dict[str, Any]]:
     for key in old:
         if key not in new:
             yield {"op": "remove", "path": f"{path}/{_escape(key)}"}
