@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sidecarpolicy.api.models import (
@@ -11,7 +12,18 @@ from sidecarpolicy.api.models import (
     Placement,
     SidecarPolicySpec,
 )
+from sidecarpolicy.core.nouns import NOUNS, Item
 from sidecarpolicy.core.semantic import fingerprint
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One item that a policy adds to a list, and what tells it from others of its name."""
+
+    noun: str
+    name: str
+    item: Item
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,28 @@ class Desired:
     app_mounts: tuple[dict[str, Any], ...] = ()
     app_env: tuple[dict[str, Any], ...] = ()
     min_grace_seconds: int | None = None
+
+    @cached_property
+    def pod_items(self) -> tuple[Wish, ...]:
+        """What goes into lists of the Pod spec itself."""
+        return (
+            *(_wish("container", each) for each in self.sidecars),
+            *(_wish("volume", each) for each in self.volumes),
+            *(_wish("imagePullSecret", each) for each in self.image_pull_secrets),
+        )
+
+    @cached_property
+    def app_items(self) -> tuple[Wish, ...]:
+        """What goes into lists of each application container."""
+        return (
+            *(_wish("volumeMount", each) for each in self.app_mounts),
+            *(_wish("env", each) for each in self.app_env),
+        )
+
+
+def _wish(noun: str, item: Item) -> Wish:
+    kind = NOUNS[noun]
+    return Wish(noun, item[kind.field], item, kind.digest(item))
 
 
 def desired(key: str, spec: SidecarPolicySpec) -> Desired:

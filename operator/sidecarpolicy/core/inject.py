@@ -19,9 +19,10 @@ from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.noderule import add_rule, obstacle, remove_rule, rule_holds, term_part
+from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ordering import arranged
 from sidecarpolicy.core.ownership import NodeRuleSite
-from sidecarpolicy.core.parts import NOUNS, Part, place, wished_parts
+from sidecarpolicy.core.parts import Part, place, wished_parts
 from sidecarpolicy.core.record import (
     SELECTOR_PART,
     PolicyRecord,
@@ -277,6 +278,8 @@ class _Surgery:
         self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]
     ) -> frozenset[str]:
         """Later policies that hold what this one wants; each loses all that it added."""
+        if not yielding:
+            return yielding
         holders = {
             self._holder(part.key)
             for part in wished

@@ -5,43 +5,15 @@ which: `container/NAME`, `volume/NAME`, `imagePullSecret/NAME`, `env/CONTAINER:N
 `volumeMount/CONTAINER:PATH`. So adding, finding and removing are the same for all kinds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
-from sidecarpolicy.core.semantic import (
-    container_digest,
-    covers,
-    env_digest,
-    mount_digest,
-    volume_digest,
-)
-
-Item = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Noun:
-    """A kind of part: the field that names an item, and what identifies one as ours.
-
-    A `shared` item may be wished for by several, users included, if they wish the same.
-    """
-
-    field: str
-    digest: Callable[[Item], str]
-    shared: bool
-
-
-NOUNS: Mapping[str, Noun] = {
-    "container": Noun("name", container_digest, shared=False),
-    "volume": Noun("name", volume_digest, shared=False),
-    "imagePullSecret": Noun("name", lambda _: "", shared=True),
-    "env": Noun("name", env_digest, shared=True),
-    "volumeMount": Noun("mountPath", mount_digest, shared=True),
-}
+from sidecarpolicy.core.nouns import NOUNS, Item
+from sidecarpolicy.core.semantic import covers
 
 _LISTS = {
     "container": "spec.initContainers",
@@ -93,16 +65,13 @@ class Part:
 
     key: str
     item: Item
+    digest: str
+    """What will tell it from something that somebody puts in its place."""
 
     @property
     def place(self) -> Place:
         """Where it belongs."""
         return place(self.key)
-
-    @property
-    def digest(self) -> str:
-        """What will tell it from something that somebody puts in its place."""
-        return NOUNS[self.place.noun].digest(self.item)
 
     def satisfied(self, draft: Draft) -> bool:
         """Whether the template says at least what is wished, whoever wrote it."""
@@ -112,17 +81,9 @@ class Part:
 
 def wished_parts(wish: Desired, draft: Draft) -> Iterator[Part]:
     """All parts of a policy, for the application containers that the template has."""
-    for sidecar in wish.sidecars:
-        yield Part(f"container/{sidecar['name']}", sidecar)
-    for volume in wish.volumes:
-        yield Part(f"volume/{volume['name']}", volume)
-    for secret in wish.image_pull_secrets:
-        yield Part(f"imagePullSecret/{secret['name']}", secret)
-    present = names(draft.peek("spec.containers") or [])
-    for container in present:
-        if wish.app_containers and container not in wish.app_containers:
-            continue
-        for mount in wish.app_mounts:
-            yield Part(f"volumeMount/{container}:{mount['mountPath']}", mount)
-        for variable in wish.app_env:
-            yield Part(f"env/{container}:{variable['name']}", variable)
+    for each in wish.pod_items:
+        yield Part(f"{each.noun}/{each.name}", each.item, each.digest)
+    for container in names(draft.peek("spec.containers") or []):
+        if container in wish.app_containers or not wish.app_containers:
+            for each in wish.app_items:
+                yield Part(f"{each.noun}/{container}:{each.name}", each.item, each.digest)

@@ -16,8 +16,9 @@ from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.noderule import add_rule, rule_holds
+from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ownership import NodeRuleSite
-from sidecarpolicy.core.parts import NOUNS, Place, place
+from sidecarpolicy.core.parts import Place, place
 from sidecarpolicy.core.record import (
     SELECTOR_PART,
     PolicyRecord,
