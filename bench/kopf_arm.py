@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jsonpatch
 import kopf
 from kopf._cogs.structs.ephemera import AnyMemo
 from kopf._cogs.structs.references import Insights, Resource
@@ -16,6 +17,7 @@ from kopf._core.engines.admission import serve_admission_request
 from kopf._core.engines.indexing import OperatorIndexers
 from kopf._core.reactor.inventory import ResourceMemories
 
+from bench.samples import REVIEW
 from sidecarpolicy.webhook.server import PATH
 
 JSON = dict[str, Any]
@@ -50,16 +52,16 @@ async def serve(port: int, directory: Path, answer: JSON) -> None:
 
 
 def _as_merge(answer: JSON) -> JSON:
-    """The patch of a response in the form that Kopf's handlers fill in: nested objects."""
-    merge: JSON = {}
-    for operation in json.loads(b64decode(answer["response"]["patch"])):
-        *parents, last = (_unescaped(step) for step in operation["path"].split("/")[1:])
-        node = merge
-        for step in parents:
-            node = node.setdefault(step, {})
-        node[last] = operation["value"]
-    return merge
+    """The patch of a response in the form that Kopf's handlers fill in: what differs."""
+    before = json.loads(REVIEW)["request"]["object"]
+    patch = json.loads(b64decode(answer["response"]["patch"]))
+    return _changed(before, jsonpatch.apply_patch(before, patch))
 
 
-def _unescaped(step: str) -> str:
-    return step.replace("~1", "/").replace("~0", "~")
+def _changed(old: JSON, new: JSON) -> JSON:
+    """The members that are new or different; lists as a whole."""
+    return {
+        key: _changed(old[key], value) if isinstance(value, dict) and key in old else value
+        for key, value in new.items()
+        if old.get(key) != value
+    }

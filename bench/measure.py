@@ -46,7 +46,8 @@ class Line:
 async def measure(arms: Arms, size: Size, trust: ssl.SSLContext) -> list[Line]:
     """All measurements, one after the other."""
     for arm in arms.values():
-        await feed(arm, REVIEW, reviews=_WARM_UP, concurrency=_PARALLEL, trust=trust)
+        warm = await feed(arm, REVIEW, reviews=_WARM_UP, concurrency=_PARALLEL, trust=trust)
+        _refuse_errors(arm.name, warm.errors)
     return [
         *await _cpu(arms, size, trust),
         *await _latency(arms, size, trust),
