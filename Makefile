@@ -59,7 +59,7 @@ lock: $(STAMP) ## Lock the dependencies anew, with hashes
 	  --no-emit-index-url --no-header --no-annotate --upgrade --extra dev -o tests/requirements.txt
 
 .PHONY: bench
-bench: $(STAMP) ## Compare the webhook's cost with that of others (four minutes, any Linux)
+bench: $(STAMP) ## Compare the webhook's cost with that of others (two minutes, any Linux)
 	$(BIN)/python -m bench
 
 .PHONY: demo

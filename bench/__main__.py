@@ -21,7 +21,7 @@ from bench.processes import certificates, serving
 @click.option("--soak", default=20_000, show_default=True, help="Reviews to see memory grow.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def main(rounds: int, reviews: int, flood: int, soak: int, output: str) -> None:
-    """Compare the admission webhook with others on this machine (about four minutes).
+    """Compare the admission webhook with others on this machine (about two minutes).
 
     A goal that is missed ends with status 1.
     """
