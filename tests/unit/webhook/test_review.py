@@ -152,9 +152,6 @@ def changed(path: str, value: Any, *, kind: str = "Deployment", old: bool = Fals
         pytest.param(changed("kind.kind", "ReplicaSet"), id="a kind that we do not select"),
         pytest.param(changed("kind.kind", "Binding"), id="a kind without template"),
         pytest.param(
-            changed("object.spec.template.spec.x", json.loads(nested(600))), id="a deep object"
-        ),
-        pytest.param(
             changed("object.spec.template.metadata.annotations", {INJECTED_ANNOTATION: "}{"}),
             id="a record that is no JSON",
         ),
