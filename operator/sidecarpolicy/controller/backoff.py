@@ -17,7 +17,8 @@ class Backoff:
     def failed(self, key: Hashable, *, now: float, at_least: float = 0.0) -> float:
         """Notes a failure at a monotonic time; returns the seconds to wait."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        ceiling = min(FIRST * 2.0 ** (count - 1), LAST)
+        # No power of many hours of failures: 2.0 ** 1024 is an error, not infinity.
+        ceiling = min(FIRST * 2.0 ** min(count - 1, 10), LAST)
         wait = max(ceiling * random.uniform(0.5, 1.0), at_least)
         self._until[key] = now + wait
         return wait

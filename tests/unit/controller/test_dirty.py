@@ -41,6 +41,12 @@ def test_each_failure_waits_longer_up_to_an_end() -> None:
     assert LAST / 2 <= waits[-1] <= LAST
 
 
+def test_a_day_of_failures_is_waited_through() -> None:
+    backoff = Backoff()
+    for _ in range(2_000):
+        assert backoff.failed("key", now=0) <= LAST
+
+
 def test_a_server_that_asks_for_more_time_gets_it() -> None:
     assert Backoff().failed("key", now=0, at_least=99) == 99
 
