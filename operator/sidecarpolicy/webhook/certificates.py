@@ -28,7 +28,7 @@ from sidecarpolicy.webhook.tls import ServingContext
 log = logging.getLogger(__name__)
 
 _RACES: Final = 5
-_FIRST_RETRY: Final = 0.5
+_FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 8.0
 _FOREIGN: Final = (
     "it holds what this webhook did not make, and so is left alone; "
@@ -74,7 +74,7 @@ class Certificates:
         self._serving = ServingContext()
         self._sighting: Sighting | None = None
         self._last = Outcome(Result.DONE)
-        self._failures = 0
+        self._retry = 0.0
 
     async def prepare(self) -> SSLContext:
         """The context to serve with, once there is a certificate; logs what that waits for."""
@@ -97,7 +97,8 @@ class Certificates:
             if outcome.result is not Result.CONFLICT:
                 break
             outcome = await self._look()
-        self._failures = 0 if outcome.done else self._failures + 1
+        longer = min(max(self._retry * 2, _FIRST_RETRY), _LAST_RETRY)
+        self._retry = 0.0 if outcome.done else longer
         if outcome != self._last:
             level = logging.INFO if outcome.done else logging.WARNING
             log.log(level, "Certificates: %s", outcome.message or "all is in order again")
@@ -105,9 +106,8 @@ class Certificates:
         return outcome
 
     def _pause(self) -> float:
-        retry = min(_FIRST_RETRY * 2.0**self._failures, _LAST_RETRY)
-        seconds = min(retry, self._timing.every) if self._failures else self._timing.every
-        return seconds * random.uniform(0.8, 1.0)
+        every = self._timing.every
+        return min(self._retry or every, every) * random.uniform(0.8, 1.0)
 
     async def _look(self) -> Outcome:
         # The configuration first. It is written after the Secret, so whoever sees a new bundle
@@ -122,8 +122,6 @@ class Certificates:
         if found is None:
             return self._about_secret(Outcome(Result.REFUSED, _FOREIGN))
         kept, written = await self._renew(found, secret, configuration)
-        if written.result is Result.CONFLICT:
-            return written
         published = await self._publish(kept, configuration)
         served = self._serve(kept)
         return next((each for each in (written, served, published) if not each.done), published)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -27,6 +27,9 @@ BACKDATE: Final = timedelta(hours=1)
 """How far the clock of an API server may be behind ours."""
 
 _DNS_NAME: Final = re.compile(r"(\*\.)?[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?")
+# What the library raises for bytes that are no certificate or key, or none that it knows.
+_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+
 _AUTHORITY: Final = "sidecarpolicy-webhook-ca"
 _SERVER: Final = "sidecarpolicy-webhook"
 
@@ -36,7 +39,7 @@ class Pair:
     """A certificate and its private key; never printed together."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
 
     @property
     def chain_pem(self) -> bytes:
@@ -88,7 +91,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[str]:
     """The DNS names and IPs that a certificate is for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
+    except (*_UNREADABLE, x509.ExtensionNotFound, x509.DuplicateExtension):
         return frozenset()
     return _values(found.value)
 
@@ -97,7 +100,7 @@ def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
     """Whether the CA's own key signed it."""
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -111,7 +114,7 @@ def read_certificates(text: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates in a PEM text; none if it cannot be read."""
     try:
         return tuple(x509.load_pem_x509_certificates(text))
-    except ValueError:
+    except _UNREADABLE:
         return ()
 
 
@@ -120,11 +123,12 @@ def read_pair(certificate: bytes, key: bytes) -> Pair | None:
     found = read_certificates(certificate)
     try:
         private = load_pem_private_key(key, password=None)
-    except (ValueError, TypeError):
+        fits = [each.public_key() == private.public_key() for each in found] == [True]
+    except _UNREADABLE:
         return None
-    if len(found) != 1 or not isinstance(private, ec.EllipticCurvePrivateKey):
+    if not fits or not isinstance(private, ec.EllipticCurvePrivateKey):
         return None
-    return Pair(found[0], private) if found[0].public_key() == private.public_key() else None
+    return Pair(found[0], private)
 
 
 def _builder(

@@ -4,6 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sidecarpolicy.webhook.kept import Kept, bundle_patch, read_secret, secret_patch, trusts
 from sidecarpolicy.webhook.pki import Pair, names_of, pem, read_pair, server_names
@@ -158,6 +159,33 @@ def test_names_are_compared_as_certificates_have_them() -> None:
     names = server_names("Webhook.Example.COM", "*.shop.svc", "127.0.0.1", "0:0:0:0:0:0:0:1")
     assert names == {"webhook.example.com", "*.shop.svc", "127.0.0.1", "::1"}
     assert names_of(serving(OLD, names=names).certificate) == names
+
+
+def pem_of(kind: str, der: bytes) -> bytes:
+    return f"-----BEGIN {kind}-----\n{encoded(der)}\n-----END {kind}-----\n".encode()
+
+
+CERTIFICATE = OLD.certificate.public_bytes(Encoding.DER)
+KEY = OLD.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+P256, NO_CURVE = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030177")
+VERSION_3, VERSION_6 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key"),
+    [
+        pytest.param(CERTIFICATE.replace(VERSION_3, VERSION_6), KEY, id="a version of the future"),
+        pytest.param(CERTIFICATE.replace(P256, NO_CURVE), KEY, id="a certificate of no curve"),
+        pytest.param(CERTIFICATE, KEY.replace(P256, NO_CURVE), id="a key of no curve"),
+        pytest.param(CERTIFICATE[:99], KEY, id="half a certificate"),
+        pytest.param(CERTIFICATE, KEY[:99], id="half a key"),
+        pytest.param(b"", b"", id="nothing"),
+    ],
+)
+def test_what_the_library_cannot_read_is_no_pair(certificate: bytes, key: bytes) -> None:
+    assert read_pair(pem_of("CERTIFICATE", CERTIFICATE), pem_of("PRIVATE KEY", KEY)) == OLD
+    found = read_pair(pem_of("CERTIFICATE", certificate), pem_of("PRIVATE KEY", key))
+    assert found is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "bücher.example", "https://a", "a:443", "-a", "a/b"])
