@@ -5,7 +5,8 @@ Terms of a required node affinity are ORed, so the rule is ANDed into every term
 terms, matches no node; both stay as they are.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sidecarpolicy.api.models import NodeRule
@@ -85,9 +86,10 @@ def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, 
         return term_part(rule), ""
     own = []
     terms = draft.edit(_TERMS) or []
+    identities = _identities(terms)
     for at, term in enumerate(terms):
         if expression in _expressions(term):
-            own.append(_identity(term))
+            own.append(identities[at])
         elif not _is_void(term):
             terms[at] = {**term, "matchExpressions": [*_expressions(term), expression]}
     return term_part(rule), ",".join(own)
@@ -105,7 +107,10 @@ def remove_rule(draft: Draft, part: str, digest: str) -> None:
     if not terms:
         return
     own = digest.split(",")
-    slim = [term if _identity(term) in own else _without(term, expression) for term in terms]
+    slim = [
+        term if identity in own else _without(term, expression)
+        for term, identity in zip(terms, _identities(terms), strict=True)
+    ]
     terms[:] = [term for term in slim if term is not None]
     if not terms:
         draft.drop(_REQUIRED)
@@ -120,6 +125,17 @@ def _without(term: dict[str, Any], expression: dict[str, Any]) -> dict[str, Any]
     if not rest:
         del slim["matchExpressions"]
     return slim or None
+
+
+def _identities(terms: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What tells each term from the others; of equal ones the place among them: "1f…", "1f…#1"."""
+    seen: Counter[str] = Counter()
+    found = []
+    for term in terms:
+        identity = _identity(term)
+        found.append(f"{identity}#{seen[identity]}" if seen[identity] else identity)
+        seen[identity] += 1
+    return found
 
 
 def _identity(term: Mapping[str, Any]) -> str:

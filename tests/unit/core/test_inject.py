@@ -275,3 +275,13 @@ def test_a_record_that_this_version_did_not_write_freezes_the_template(text: str
 def test_a_recorded_policy_without_a_verdict_is_held() -> None:
     live = apply(template(), wish()).template
     assert inject(live, [], site=NodeRuleSite.AFFINITY).template is live
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_terms_that_our_rule_makes_equal_each_gets_back_what_it_was(swapped: bool) -> None:
+    field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}
+    terms = [{"matchExpressions": [REQUIRE], **field}, field]
+    before = template(affinity=required(*(reversed(terms) if swapped else terms)))
+    injected = apply(before, wish()).template
+    removal = [Verdict(wish().key, Action.REMOVE)]
+    assert inject(injected, removal, site=NodeRuleSite.AFFINITY).template == before
