@@ -78,6 +78,7 @@ def _effect_data(effect: Effect) -> dict[str, Any]:
         "adds": list(effect.adds),
         "reason": found.reason.value if found else None,
         "message": found.message if found else effect.unselected or None,
+        "remarks": [remark.message for remark in effect.remarks],
     }
 
 
@@ -92,6 +93,9 @@ def show(explained: Sequence[Explanation]) -> None:
         for effect in each.effects:
             table.add_row(*_row(effect))
         console.print(table)
+        for effect in each.effects:
+            for remark in effect.remarks:
+                console.print(f"Note: {effect.policy}: {remark.message}")
         starts = [f"{name} ({key})" if key else name for name, key in each.init_containers]
         console.print("Starts:", " → ".join([*starts, "the application"]), end="\n\n")
 

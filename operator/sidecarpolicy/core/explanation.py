@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecarpolicy.core.decision import unselected
 from sidecarpolicy.core.desired import names
-from sidecarpolicy.core.facts import Ref, WorkloadFacts
+from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.record import Record, read_record
@@ -31,6 +31,8 @@ class Effect:
     unselected: str = ""
     finding: Finding | None = None
     adds: tuple[str, ...] = ()
+    remarks: tuple[Finding, ...] = ()
+    """What is worth knowing of the policy, and stands in nobody's way."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def explain(workload: WorkloadFacts, snapshot: Snapshot) -> Explanation:
     return Explanation(
         ref=workload.ref,
         effects=tuple(
-            _effect(policy.key, unselected(policy, workload, before, snapshot), decided, parts)
+            _effect(policy, unselected(policy, workload, before, snapshot), decided, parts)
             for policy in snapshot.policies
         ),
         init_containers=tuple(_start_order(template, parts)),
@@ -63,15 +65,16 @@ def explain(workload: WorkloadFacts, snapshot: Snapshot) -> Explanation:
 
 
 def _effect(
-    key: str, why_not: str | None, decided: Plan, parts: Mapping[str, tuple[str, ...]]
+    policy: PolicyFacts, why_not: str | None, decided: Plan, parts: Mapping[str, tuple[str, ...]]
 ) -> Effect:
-    findings = (each.finding for each in decided.standings[key])
+    findings = (each.finding for each in decided.standings[policy.key])
     return Effect(
-        policy=key,
+        policy=policy.key,
         selected=why_not is None,
         unselected=why_not or "",
         finding=next(findings, None),
-        adds=parts.get(key, ()),
+        adds=parts.get(policy.key, ()),
+        remarks=policy.remarks if why_not is None else (),
     )
 
 

@@ -12,14 +12,18 @@ from sidecarpolicy.cli import main
 from tests.support.cluster import cluster_policy, deployment, policy, stateful_set
 
 MESH = cluster_policy("mesh", sidecars=[{"name": "proxy", "image": "envoy"}])
+ASKING = {"requests": {"cpu": "10m", "memory": "16Mi"}}
 
 
 @pytest.fixture
 def policies(tmp_path: Path) -> str:
     """Three policies; the last one selects nothing."""
     narrow = policy("narrow", selector={"matchLabels": {"tier": "db"}})
+    made = [narrow, policy(), MESH]
+    for sidecar in (each["spec"]["sidecars"][0] for each in made):
+        sidecar["resources"] = ASKING
     path = tmp_path / "policies.yaml"
-    path.write_text(yaml.safe_dump_all([narrow, policy(), MESH]))
+    path.write_text(yaml.safe_dump_all(made))
     return str(path)
 
 
@@ -43,6 +47,14 @@ def test_policies_are_told_in_the_order_in_which_they_act(policies: str) -> None
         "migrate → the application",
         "",
     ]
+
+
+def test_a_sidecar_that_requests_nothing_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(yaml.safe_dump(policy()))
+    result = explain("deploy/web", "-p", str(path), of=[deployment("web")])
+    assert "Note: SidecarPolicy/log-shipper: sidecar 'shipper' requests no cpu" in result.stdout
+    assert result.exit_code == 0
 
 
 def test_what_is_in_the_way_is_told_and_makes_the_exit_code_1(policies: str) -> None:
