@@ -97,8 +97,9 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
     if inherits and has_record(subject.template):
         return UNCHANGED
     daemons_pod = subject.kind == TargetKind.DAEMON_SET and snapshot.creating
-    if daemons_pod and not (subject.node and view.capable(subject.node)):
-        return UNCHANGED
+    bound = daemons_pod or subject.node is not None
+    if bound and not (subject.node and view.capable(subject.node)):
+        return UNCHANGED  # it could only hang there
     case = look(facts, subject.template, snapshot)
     # Where the node is settled, a rule could only keep the Pod from it.
     case = replace(case, node_rule=subject.node is None)

@@ -280,9 +280,19 @@ _ENDS: Final = (("Complete", "True"), ("Failed", "True"))
 
 
 def controlling_owner(meta: RawObject) -> tuple[str, str] | None:
-    """(kind, name) of the controller that an object belongs to."""
+    """(kind, name) of the controller that an object belongs to.
+
+    A kind that is not Kubernetes' own comes as kubectl writes it, with its group:
+    "StatefulSet.apps.kruise.io" is no StatefulSet.
+    """
     owners = (each for each in meta.get("ownerReferences") or () if each.get("controller"))
-    return next(((each["kind"], each["name"]) for each in owners), None)
+    return next(((_qualified(each), each["name"]) for each in owners), None)
+
+
+def _qualified(reference: RawObject) -> str:
+    group = str(reference.get("apiVersion", "")).rpartition("/")[0]
+    kind: str = reference["kind"]
+    return kind if group in ("", "apps", "batch") else f"{kind}.{group}"
 
 
 def _foreign_owner(meta: RawObject) -> str | None:

@@ -44,8 +44,9 @@ def pod(*, spec: JSON | None = None, **meta: Any) -> JSON:
     }
 
 
-def owned(kind: str, name: str = "owner") -> JSON:
-    return {"ownerReferences": [{"kind": kind, "name": name, "controller": True}]}
+def owned(kind: str, name: str = "owner", *, api: str = "apps/v1") -> JSON:
+    reference = {"apiVersion": api, "kind": kind, "name": name, "controller": True}
+    return {"ownerReferences": [reference]}
 
 
 def pinned(node: str) -> JSON:
@@ -86,6 +87,10 @@ def test_what_is_created_gets_its_sidecar_in_the_template(kind: str, obj: JSON) 
         pytest.param(pod(), id="on its own"),
         pytest.param(pod(**owned("EphemeralRunner")), id="of a CI runner's controller"),
         pytest.param(pod(**owned("ReplicaSet")), id="of a ReplicaSet that no Deployment made"),
+        pytest.param(pod(**owned("Job", api="batch.volcano.sh/v1")), id="of somebody else's Job"),
+        pytest.param(
+            pod(**owned("StatefulSet", api="apps.kruise.io/v1")), id="of another StatefulSet"
+        ),
     ],
 )
 def test_a_pod_that_stands_for_itself_gets_its_sidecar(obj: JSON) -> None:
@@ -102,6 +107,7 @@ def test_a_pod_that_stands_for_itself_gets_its_sidecar(obj: JSON) -> None:
             id="of a Deployment",
         ),
         pytest.param(pod(**owned("StatefulSet")), id="of a StatefulSet"),
+        pytest.param(pod(spec={"nodeName": "old"}), id="that is bound to a node that cannot"),
         pytest.param(pod(**owned("Job")), id="of a Job"),
         pytest.param(pod(annotations={"kubernetes.io/config.mirror": "x"}), id="a mirror Pod"),
         pytest.param(
