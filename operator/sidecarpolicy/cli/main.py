@@ -23,6 +23,18 @@ def _share(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _server_names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        return value
+    from sidecarpolicy.webhook.pki import server_names
+
+    try:
+        server_names(*value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: sidecarpolicy controller --namespace sidecarpolicy-system",
@@ -146,6 +158,7 @@ def controller(
     "extra_names",
     multiple=True,
     metavar="NAME|IP",
+    callback=_server_names,
     help="Another name by which the API server reaches it.",
 )
 @click.option(

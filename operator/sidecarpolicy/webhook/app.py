@@ -62,6 +62,7 @@ class Webhook:
             Files(Path(options.tls_dir)) if options.tls_dir else Certificates(api, options.site)
         )
         self._memory = Memory(options.exclusions)
+        self._serving = False
         self._leaving = False
         self._metrics = Metrics(lambda: min(each.heard for each in self._reflectors))
         self._reflectors: list[Reflector[Any]] = [
@@ -72,8 +73,8 @@ class Webhook:
         ]
 
     def ready(self) -> bool:
-        """Whether everything has been listed at least once, and the process is to stay."""
-        return not self._leaving and all(each.listed.is_set() for each in self._reflectors)
+        """Whether reviews are answered, which takes a certificate and all lists, and will be."""
+        return self._serving and not self._leaving
 
     async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
@@ -99,6 +100,7 @@ class Webhook:
             observe=self._metrics.observe,
             manners=Manners(leaving=lambda: self._leaving),
         ):
+            self._serving = True
             log.info("The cluster is listed; the webhook is ready")
             await asyncio.Event().wait()
 

@@ -75,6 +75,7 @@ class Certificates:
         self._sighting: Sighting | None = None
         self._last = Outcome(Result.DONE)
         self._retry = 0.0
+        self._looking = asyncio.Lock()
 
     async def prepare(self) -> SSLContext:
         """The context to serve with, once there is a certificate; logs what that waits for."""
@@ -92,6 +93,10 @@ class Certificates:
 
     async def refresh(self) -> Outcome:
         """One look, and what follows from it; DONE if all is as it should be."""
+        async with self._looking:  # `prepare` and `run` may be under way together
+            return await self._refresh()
+
+    async def _refresh(self) -> Outcome:
         outcome = await self._look()
         for _ in range(_RACES):
             if outcome.result is not Result.CONFLICT:
