@@ -52,12 +52,10 @@ def shop(installed: Lab) -> Iterator[Namespace]:
 
 @pytest.fixture
 def controller(capable: Lab, tmp_path: Path) -> Iterator[Controller]:
-    """A running controller; its log is shown if the test fails."""
-    process = Controller(capable, tmp_path / "controller.log")
-    process.start("--log-format", "json")
-    yield process
-    process.stop()
-    print(process.log())  # noqa: T201 - pytest shows it with a failure
+    """A running controller."""
+    with Controller(capable, tmp_path / "controller.log") as process:
+        process.start("--log-format", "json")
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -213,14 +213,13 @@ def test_the_controllers_own_account_injects_and_reports(
         name="sidecarpolicy-controller",
         kubeconfig=tmp_path / "controller.kubeconfig",
     )
-    controller = Controller(capable, tmp_path / "controller.log")
-    controller.start("--kubeconfig", str(robot.kubeconfig))
-    let_write_policies(shop, alice)
-    grant(shop, alice, [DEPLOYMENTS, PODS])
-    shop.apply(deployment())
-    assert create(alice, shop, policy(targets=targets("Deployment"))) == ""
-    status = shop.wait_status("log-shipper", current=1)
-    controller.stop()
+    with Controller(capable, tmp_path / "controller.log") as controller:
+        controller.start("--kubeconfig", str(robot.kubeconfig))
+        let_write_policies(shop, alice)
+        grant(shop, alice, [DEPLOYMENTS, PODS])
+        shop.apply(deployment())
+        assert create(alice, shop, policy(targets=targets("Deployment"))) == ""
+        status = shop.wait_status("log-shipper", current=1)
     assert conditions(status)["Ready"] == ("True", "Ready")
     assert shop.sidecars("web") == ["shipper"]
 

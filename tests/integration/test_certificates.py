@@ -301,9 +301,8 @@ def test_a_missing_secret_is_waited_for(asked: Namespace, caplog: pytest.LogCapt
 @pytest.fixture
 def webhook(asked: Namespace, tmp_path: Path) -> Iterator[Webhook]:
     """The process itself, not started yet."""
-    process = Webhook(asked.lab, tmp_path / "webhook.log")
-    yield process
-    process.stop()
+    with Webhook(asked.lab, tmp_path / "webhook.log") as process:
+        yield process
 
 
 def test_a_webhook_without_a_certificate_is_not_ready(asked: Namespace, webhook: Webhook) -> None:

@@ -178,11 +178,13 @@ def test_a_policy_that_the_api_server_refuses_holds_nobody_else_up(shop: Namespa
     bad = {"name": "bad", "image": "x", "resources": {"requests": {"cpu": "a lot"}}}
     agent = {"name": "agent", "image": "lab.local/busybox:1"}
     shop.apply(
-        deployment(),
         policy("a-good", sidecars=[PROXY]),
         policy("b-bad", sidecars=[bad]),
         policy("c-good", sidecars=[agent]),
     )
+    for name in ("a-good", "b-bad", "c-good"):
+        shop.wait_status(name, matched=0)  # all are known before there is anything to roll
+    shop.apply(deployment())
     for name in ("a-good", "c-good"):
         status = shop.wait_status(name, current=1)
         assert problems(status) == []

@@ -50,14 +50,11 @@ class Observed:
 def observed(installed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     """All cases at the same time, on one server."""
     installed.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
-    controller = Controller(installed, tmp_path_factory.mktemp("pairs") / "controller.log")
     stage = Stage(installed, LIVE)
-    try:
+    with Controller(installed, tmp_path_factory.mktemp("pairs") / "controller.log") as controller:
         stage.set_up()
         yield _observe(stage, controller)
-    finally:
-        controller.stop()
-        stage.take_down()
+    stage.take_down()
 
 
 def _observe(stage: Stage, controller: Controller) -> Observed:

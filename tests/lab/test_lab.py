@@ -18,6 +18,7 @@ from lab import Lab, LabError, Node, build, cgroups, namespace, node_config, pro
 from lab.layout import Layout
 from lab.toolchain import parse_version
 from tests.support.labs import lab_for
+from tests.support.waiting import eventually
 
 POD = """
 apiVersion: v1
@@ -157,6 +158,21 @@ def test_a_daemon_is_remembered_and_ends(tmp_path: Path) -> None:
     assert process.start_time(started.pid) is None
 
 
+def test_a_zombie_is_alive_until_its_last_thread_ended() -> None:
+    # The first thread alone leaves, by the system call; the other keeps the process, and its files.
+    leave = (
+        "import ctypes, threading, time as t; threading.Thread(target=t.sleep, args=[60]).start()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{leave}; ctypes.CDLL(None).syscall(60, 0)"]
+    ) as it:
+        stat = Path(f"/proc/{it.pid}/stat")
+        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0], until="Z".__eq__)
+        assert process.start_time(it.pid) is not None
+        it.kill()
+        eventually(lambda: process.start_time(it.pid) is None)
+
+
 def test_we_and_our_ancestors_are_spared() -> None:
     assert {os.getpid(), os.getppid(), 1} <= process.ourselves()
 
@@ -247,7 +263,7 @@ def test_a_cluster_runs_a_pod_survives_up_again_and_leaves_nothing(selftest: Lab
     assert len(containers) >= 2, "the sandbox and the container"
     _kill(before["new-kubelet"])
     _kill(before["new-containerd"])
-    assert lab.status().state == "broken"
+    eventually(lambda: lab.status().state == "broken")
     lab.down()
     assert _left(lab) == ([], [], False, False)
     assert [pid for pid in containers if process.start_time(pid) is not None] == []

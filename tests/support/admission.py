@@ -38,11 +38,6 @@ def _reachable(obj: JSON) -> JSON:
     return obj
 
 
-def uninstall(lab: Lab) -> None:
-    """What would get in other tests' way."""
-    lab.kubectl("delete", CONFIGURATION)
-
-
 def trusted(lab: Lab) -> bool:
     """Whether the webhook has told the API server whom to trust."""
     found: JSON = yaml.safe_load(lab.kubectl("get", CONFIGURATION, "-o", "yaml"))
@@ -57,23 +52,30 @@ def own_rights(lab: Lab, name: str, place: Path) -> Path:
 
 
 @contextmanager
+def _uninstalled_after(lab: Lab) -> Iterator[None]:
+    """Takes away what would get in other tests' way."""
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", CONFIGURATION)
+
+
+@contextmanager
 def running(lab: Lab, place: Path) -> Iterator[tuple[Controller, Webhook]]:
     """Controller and webhook as installed, beside a capable node and one that is not."""
     install(lab)
     lab.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
     lab.add_fake_nodes(1, kubelet="1.28.15", prefix="old")
-    controller = Controller(
-        lab, place / "controller.log", kubeconfig=own_rights(lab, "controller", place)
-    )
-    webhook = Webhook(lab, place / "webhook.log", kubeconfig=own_rights(lab, "webhook", place))
-    controller.start("--log-format", "json")
-    webhook.start("--log-format", "json")
-    eventually(lambda: trusted(lab))
-    yield controller, webhook
-    controller.stop()
-    webhook.stop()
-    uninstall(lab)
-    print(controller.log(), webhook.log())  # noqa: T201 - pytest shows it with a failure
+    own = {name: own_rights(lab, name, place) for name in ("controller", "webhook")}
+    with (
+        _uninstalled_after(lab),
+        Controller(lab, place / "controller.log", kubeconfig=own["controller"]) as controller,
+        Webhook(lab, place / "webhook.log", kubeconfig=own["webhook"]) as webhook,
+    ):
+        controller.start("--log-format", "json")
+        webhook.start("--log-format", "json")
+        eventually(lambda: trusted(lab))
+        yield controller, webhook
 
 
 EVERY_KIND = [

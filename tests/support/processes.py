@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -19,7 +20,10 @@ CONTROLLER_HEALTH, WEBHOOK_HEALTH = 8080, 8081
 
 
 class Process:
-    """`sidecarpolicy COMMAND` inside a lab's network, with the rights of a kubeconfig."""
+    """`sidecarpolicy COMMAND` inside a lab's network, with the rights of a kubeconfig.
+
+    As a context it ends with it, and shows its log, which pytest prints with a failure.
+    """
 
     def __init__(
         self, lab: Lab, log: Path, command: str, *flags: str, health: int, kubeconfig: Path | None
@@ -31,12 +35,22 @@ class Process:
         self._environment = {"KUBECONFIG": str(kubeconfig or lab.kubeconfig)}
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self._log.exists():
+            print(self.log())  # noqa: T201
+
     def start(self, *flags: str, wait: bool = True) -> None:
         argv = [*self._argv, *flags]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._lab.command(argv),
                 env=self._lab.environment() | self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
                 stderr=log,
             )
         if wait:
@@ -67,8 +81,10 @@ class Process:
         """It hangs while this lasts."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
-        yield
-        os.kill(self._process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> int:
         """Ends it as a crash does."""
@@ -80,11 +96,14 @@ class Process:
     def _end(self, number: int) -> int:
         if self._process is None:
             return 0
-        if self._process.poll() is None:
-            os.kill(self._process.pid, number)
-        code = self._process.wait(30)
-        self._process = None
-        return code
+        process, self._process = self._process, None
+        if process.poll() is None:
+            os.kill(process.pid, number)
+        try:
+            return process.wait(30)
+        finally:
+            process.kill()  # it does nothing to one that ended
+            process.wait()
 
 
 class Controller(Process):

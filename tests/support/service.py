@@ -26,12 +26,14 @@ class Service:
     def serving(self, lab: Lab) -> Iterator["Service"]:
         """Passes connections on while this lasts."""
         listening = threading.Event()
-        thread = threading.Thread(target=self._run, args=(lab, listening))
+        thread = threading.Thread(target=self._run, args=(lab, listening), daemon=True)
         thread.start()
         assert listening.wait(10)
-        yield self
-        self._loop.call_soon_threadsafe(self._ended.set)
-        thread.join()
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(self._ended.set)
+            thread.join()
 
     def _run(self, lab: Lab, listening: threading.Event) -> None:
         with lab.entered(), asyncio.Runner(loop_factory=lambda: self._loop) as runner:

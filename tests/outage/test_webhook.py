@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -37,35 +36,30 @@ class Replicas:
 def replicas(cluster: Lab, tmp_path: Path) -> Iterator[Replicas]:
     """The first runs, and gets all reviews."""
     admission.install(cluster)
-    cluster.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
     rights = admission.own_rights(cluster, "webhook", tmp_path)
 
     def webhook(port: int, health: int) -> Webhook:
         log = tmp_path / f"{port}.log"
         return Webhook(cluster, log, kubeconfig=rights, port=port, health=health, leave_seconds=3)
 
-    with Service(9443, FIRST).serving(cluster) as service:
-        made = Replicas(service, webhook(FIRST, 8081), webhook(SECOND, 8082))
-        made.first.start("--log-format", "json")
+    with (
+        Service(9443, FIRST).serving(cluster) as service,
+        webhook(FIRST, 8081) as first,
+        webhook(SECOND, 8082) as second,
+    ):
+        first.start("--log-format", "json")
         eventually(lambda: admission.trusted(cluster))
-        yield made
-        for each in (made.first, made.second):
-            each.stop()
-        admission.uninstall(cluster)
+        yield Replicas(service, first, second)
 
 
 @pytest.fixture
-def space(cluster: Lab, replicas: Replicas) -> Iterator[Namespace]:
+def space(shop: Namespace, replicas: Replicas) -> Namespace:
     """A namespace with a policy that the webhook knows."""
     assert replicas.first.running()
-    name = f"outage-{uuid4().hex[:6]}"
-    cluster.kubectl("create", "namespace", name)
-    made = Namespace(cluster, name)
     # After an outage, Kubernetes' own controllers need a minute to get going again.
-    eventually(lambda: "default" in made.kubectl("get", "sa", "-o", "name"), seconds=90)
-    known(made, every())
-    yield made
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    eventually(lambda: "default" in shop.kubectl("get", "sa", "-o", "name"), seconds=90)
+    known(shop, every())
+    return shop
 
 
 @dataclass
