@@ -29,7 +29,7 @@ Serve = Callable[[int, Path], Coroutine[Any, Any, None]]
 
 async def bare(port: int, directory: Path) -> None:
     """Nothing but aiohttp and a constant patch; only the uid is read."""
-    constant = response()
+    constant = await response()
 
     async def handle(request: web.Request) -> web.Response:
         uid = json.loads(await request.read())["request"]["uid"]
@@ -57,7 +57,7 @@ async def with_kopf(port: int, directory: Path) -> None:
     """`kopf.on.mutate` in Kopf's own server; only this process is to carry Kopf."""
     from bench.kopf_arm import serve  # noqa: PLC0415
 
-    await serve(port, directory, response())
+    await serve(port, directory, await response())
 
 
 ARMS: Mapping[str, Serve] = {

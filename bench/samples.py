@@ -27,9 +27,9 @@ def memory(policies: int) -> Memory:
     return known
 
 
-def response() -> JSON:
+async def response() -> JSON:
     """What our webhook answers to the review, so that other arms answer just as much."""
-    answered = review(REVIEW, memory(1), own_user=OWN_USER)
+    answered = await review(REVIEW, memory(1), own_user=OWN_USER)
     document: JSON = json.loads(answered.body)
     return document
 

@@ -4,6 +4,7 @@ Policies, namespaces' labels, and one word per node. What is not known yet is no
 the process is ready only once everything has been listed.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
@@ -26,6 +27,10 @@ from sidecarpolicy.core.snapshot import Snapshot
 Fact = TypeVar("Fact", NamespaceFacts, NodeFacts, PolicyFacts)
 
 _NOBODY = Shortlist()
+
+_PATIENCE = 0.5
+"""Seconds to wait for a namespace; the API server waits for 2 seconds for our answer."""
+_GLANCE = 0.02
 
 
 class Mirrored(Generic[Fact]):
@@ -70,10 +75,24 @@ class Memory:
         self._by_scope: dict[str, Shortlist] = {}
         self._tally = NodeTally()
 
+    async def meet(self, namespace: str) -> None:
+        """Waits a moment for a namespace that is not known.
+
+        What is created right after its namespace can be faster than our watch, and the
+        namespace's labels and its opt-out decide.
+        """
+        for _ in range(round(_PATIENCE / _GLANCE)):
+            if namespace in self.namespaces.held:
+                return
+            await asyncio.sleep(_GLANCE)
+
     def snapshot(
         self, namespace: str, *, creating: bool, labels: Mapping[str, str] | None
     ) -> Snapshot:
-        """The policies that could concern a template of the namespace; all, without labels."""
+        """The policies that could concern a template of the namespace; all, without labels.
+
+        Nothing is selected in a namespace that is not known: it may have opted out.
+        """
         known = self.namespaces.held.get(namespace)
         scopes = [self._by_scope.get(scope, _NOBODY) for scope in (CLUSTER, namespace)]
         return Snapshot(
@@ -84,7 +103,7 @@ class Memory:
                 for policy in (scope.all if labels is None else scope.of(labels))
             ),
             nodes=self._tally,
-            excluded=self._exclusions.covers(namespace),
+            excluded=known is None or self._exclusions.covers(namespace),
             namespace_opted_out=known is not None and known.opted_out,
             namespace_labels=known.labels if known is not None else {},
             creating=creating,

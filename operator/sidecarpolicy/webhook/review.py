@@ -9,13 +9,20 @@ import base64
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from sidecarpolicy.core.admission import UNCHANGED, Answer, Request, View, admit
 
 log = logging.getLogger(__name__)
 
 _API_VERSION = "admission.k8s.io/v1"
+
+
+class Acquaintance(View, Protocol):
+    """A View that may be about to learn of a namespace."""
+
+    async def meet(self, namespace: str) -> None:
+        """Returns once it knows the namespace, or gave up waiting for that."""
 
 
 class BadReviewError(ValueError):
@@ -33,12 +40,14 @@ class Reviewed:
     """"patched", "unchanged", or "failed" for what was let through undecided."""
 
 
-def review(body: bytes, view: View, *, own_user: str) -> Reviewed:
+async def review(body: bytes, view: Acquaintance, *, own_user: str) -> Reviewed:
     """Answers one AdmissionReview; raises BadReviewError for anything else.
 
     Requests of `own_user`, the controller's own, pass untouched: it knows what it does.
     """
     request = _request(body)
+    if isinstance(namespace := request.get("namespace"), str):
+        await view.meet(namespace)
     answer, result = _answer(request, view, own_user)
     if answer.patch:
         result = "patched"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ _DRAIN_SECONDS = 10.0
 _READ_SECONDS = 10.0
 """For how long a body may take to arrive; the API server waits for an answer for 2 seconds."""
 
-Review = Callable[[bytes], Reviewed]
+Review = Callable[[bytes], Awaitable[Reviewed]]
 Observe = Callable[[Reviewed | None, float], None]
 """Told of every review, None for a bad one, with the seconds that it took."""
 
@@ -78,7 +78,7 @@ class _Endpoint:
             return web.Response(status=503, text="too many reviews at one time\n")
         self._in_flight += 1
         try:
-            response = self._reviewed(await self._body(request))
+            response = await self._reviewed(await self._body(request))
         finally:
             self._in_flight -= 1
         if self._manners.leaving():
@@ -95,10 +95,10 @@ class _Endpoint:
         except web.RequestPayloadError as error:
             raise web.HTTPBadRequest(text="the body cannot be read\n") from error
 
-    def _reviewed(self, body: bytes) -> web.Response:
+    async def _reviewed(self, body: bytes) -> web.Response:
         start = time.perf_counter()
         try:
-            reviewed = self._review(body)
+            reviewed = await self._review(body)
         except BadReviewError as error:
             self._observe(None, time.perf_counter() - start)
             return web.Response(status=400, text=f"{error}\n")

@@ -1,5 +1,6 @@
 """Reviews that are malformed, hostile or huge are refused, or allowed unchanged; none fails."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -34,7 +35,7 @@ def admission_review(obj: Any, *, kind: str = "Deployment", old: Any = None) -> 
 
 def answered(sent: Any) -> Reviewed:
     body = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
-    return review(body, VIEW, own_user=OWN_USER)
+    return asyncio.run(review(body, VIEW, own_user=OWN_USER))
 
 
 def response(reviewed: Reviewed) -> JSON:
@@ -294,3 +295,23 @@ def test_any_change_to_a_real_review_is_answered_or_refused(data: st.DataObject)
 def test_any_bytes_are_refused(body: bytes) -> None:
     with pytest.raises(BadReviewError):
         answered(body)
+
+
+def test_an_object_that_is_faster_than_its_new_namespace_waits_for_it() -> None:
+    view = memory(policy_object(targets=TARGETS))
+    (known,) = view.namespaces.held.values()
+    view.namespaces.forget(known)
+
+    async def asked() -> Reviewed:
+        body = json.dumps(admission_review(deployment())).encode()
+        asyncio.get_running_loop().call_later(0.1, view.namespaces.store, known)
+        return await review(body, view, own_user=OWN_USER)
+
+    assert asyncio.run(asked()).result == "patched"
+
+
+def test_in_a_namespace_that_stays_unknown_nothing_is_changed() -> None:
+    view = memory(policy_object(targets=TARGETS))
+    view.namespaces.replace([])
+    body = json.dumps(admission_review(deployment())).encode()
+    assert asyncio.run(review(body, view, own_user=OWN_USER)).result == "unchanged"
