@@ -43,10 +43,10 @@ class Draft:
         """The value at a dotted path, or None; makes nothing."""
         value: Any = self.template
         for step in path.split("."):
-            if isinstance(value, list):  # a list of named items, such as containers
-                value = next((item for item in value if item.get("name") == step), None)
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 value = value.get(step)
+            elif isinstance(value, list):  # a list of named items, such as containers
+                value = next((item for item in value if item.get("name") == step), None)
             else:
                 return None
         return value
@@ -93,7 +93,7 @@ class Draft:
 
     def _own(self, value: Any) -> Any:
         """The draft's own copy of an object or list, without what stands in it."""
-        if not isinstance(value, dict | list) or id(value) in self._copies:
+        if not isinstance(value, (dict, list)) or id(value) in self._copies:
             return value
         own = value.copy()
         self._copies[id(own)] = own

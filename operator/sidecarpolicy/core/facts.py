@@ -86,7 +86,7 @@ class PolicyFacts:
     created: str = ""
     status: RawObject = field(default_factory=dict, compare=False)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """How records name the policy: its kind and name. Sorts cluster policies first."""
         return policy_key(self.scope, self.name)

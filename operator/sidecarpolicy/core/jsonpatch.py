@@ -31,14 +31,14 @@ def guard(*, uid: str, generation: int) -> Patch:
 
 
 def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
-    if old == new:
+    if old is new:  # a draft shares most of them
         return
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _members(old, new, path)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for at, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from _operations(before, after, f"{path}/{at}")
-    else:
+    elif old != new:
         yield {"op": "replace", "path": path, "value": new}
 
 
@@ -49,7 +49,7 @@ def _members(old: JSON, new: JSON, path: str) -> Iterator[dict[str, Any]]:
     for key, value in new.items():
         if key not in old:
             yield {"op": "add", "path": f"{path}/{_escape(key)}", "value": value}
-        elif old[key] is not value:  # a draft shares most of them
+        else:
             yield from _operations(old[key], value, f"{path}/{_escape(key)}")
 
 
