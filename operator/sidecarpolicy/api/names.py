@@ -38,6 +38,12 @@ CAPABILITY_LABEL: Final = f"{GROUP}/native-sidecars"
 EVIDENCE_ANNOTATION: Final = f"{GROUP}/evidence"
 """On a Node: one sentence that says why the label has its value."""
 
+OVERRIDE_ANNOTATION: Final = f"{GROUP}/native-sidecars-override"
+"""On a Node, set by people: "true", "false" or "rejects", whatever its kubelet is."""
+
+GATE_ANNOTATION: Final = f"{GROUP}/feature-gate"
+"""On a Node: what its kubelet's metrics said of the gate, as JSON (see core.featuregate)."""
+
 CERTIFICATES_ANNOTATION: Final = f"{GROUP}/certificates"
 """On the webhook's Secret: "generated" says that its content is ours to replace."""
 

@@ -39,6 +39,18 @@ class Reason(StrEnum):
     ROLLOUT_STOPPED = "RolloutStopped"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
+    # What a node does with a native sidecar.
+    OVERRIDDEN = "Overridden"
+    GENERALLY_AVAILABLE = "GenerallyAvailable"
+    FEATURE_GATE_ON = "FeatureGateOn"
+    FEATURE_GATE_OFF = "FeatureGateOff"
+    ON_BY_DEFAULT = "OnByDefault"
+    OFF_BY_DEFAULT = "OffByDefault"
+    KUBELET_TOO_OLD = "KubeletTooOld"
+    API_SERVER_SKEW = "ApiServerSkew"
+    VERSION_UNREADABLE = "VersionUnreadable"
+    UNDECIDED = "Undecided"
+
     # What sidecars cost.
     NO_RESOURCE_REQUEST = "NoResourceRequest"
     POD_REQUEST_LOWERED = "PodRequestLowered"

@@ -13,11 +13,20 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from sidecarpolicy.api.models import ClusterSidecarPolicySpec, SidecarPolicySpec
-from sidecarpolicy.api.names import CAPABILITY_LABEL, CLUSTER_KIND, EVIDENCE_ANNOTATION, KIND
+from sidecarpolicy.api.names import (
+    CAPABILITY_LABEL,
+    CLUSTER_KIND,
+    EVIDENCE_ANNOTATION,
+    GATE_ANNOTATION,
+    KIND,
+    OVERRIDE_ANNOTATION,
+)
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.capability import Capability, capability
+from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.desired import Desired, desired
+from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
@@ -44,14 +53,28 @@ class Ref:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A Node: what it can do, and what its label and annotation say of that."""
+    """A Node: what it can do, what that follows from, and what its metadata says of it."""
 
     name: str
     uid: str
     version: int
+    kubelet: Kubelet
     capability: Capability
+    reading: Reading | None
+    """What was read of this very version of the kubelet, now or before a restart of ours."""
     label: str | None
     evidence: str | None
+    record: str | None
+    """The annotation that keeps the reading, as it is."""
+    system: str = ""
+    """The operating system; native sidecars are no matter of it."""
+    boot: str = ""
+    ready_since: str = ""
+    """When the node became Ready, RFC 3339; empty while it is not."""
+    address: str = ""
+    """Its InternalIP."""
+    port: int = KUBELET_PORT
+    """Where its kubelet serves."""
 
 
 @dataclass(frozen=True)
@@ -171,17 +194,34 @@ def policy_title(scope: str, key: str) -> str:
     return f"{kind} {scope}/{name}" if scope else f"{kind} {name}"
 
 
-def node_facts(obj: RawObject) -> NodeFacts:
-    """Facts of a raw Node."""
-    meta = obj["metadata"]
-    info = (obj.get("status") or {}).get("nodeInfo") or {}
+def node_facts(obj: RawObject, rules: Rules = RULES) -> NodeFacts:
+    """Facts of a raw Node, judged by these rules. A reading of another version is none."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    info, annotations = status.get("nodeInfo") or {}, meta.get("annotations") or {}
+    record = annotations.get(GATE_ANNOTATION)
+    reading, version_text = recorded(record), str(info.get("kubeletVersion", ""))
+    if reading is not None and reading.kubelet != version_text:
+        reading = None
+    kubelet = Kubelet(
+        version_text,
+        override=annotations.get(OVERRIDE_ANNOTATION),
+        gate=reading.gate if reading else None,
+    )
     return NodeFacts(
         name=meta["name"],
         uid=meta["uid"],
         version=version(meta),
-        capability=capability(str(info.get("kubeletVersion", ""))),
+        kubelet=kubelet,
+        capability=capability(kubelet, rules),
+        reading=reading,
         label=(meta.get("labels") or {}).get(CAPABILITY_LABEL),
-        evidence=(meta.get("annotations") or {}).get(EVIDENCE_ANNOTATION),
+        evidence=annotations.get(EVIDENCE_ANNOTATION),
+        record=record,
+        system=str(info.get("operatingSystem", "")),
+        boot=str(info.get("bootID", "")),
+        ready_since=ready_since(status),
+        address=internal_address(status),
+        port=kubelet_port(status),
     )
 
 

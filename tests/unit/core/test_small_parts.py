@@ -5,38 +5,10 @@ from typing import Any
 import pytest
 
 from sidecarpolicy.api.models import LabelSelector
-from sidecarpolicy.core.capability import Verdict, capability, minor_version
-from sidecarpolicy.core.facts import node_facts, version
-from sidecarpolicy.core.labels import node_patch
+from sidecarpolicy.core.facts import version
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
 from sidecarpolicy.core.selection import Exclusions, matches, opted_out
 from sidecarpolicy.core.semantic import covers
-
-
-@pytest.mark.parametrize(
-    ("kubelet", "verdict"),
-    [
-        pytest.param("v1.36.3", Verdict.CAPABLE, id="GA"),
-        pytest.param("v1.33.0", Verdict.CAPABLE, id="the first GA"),
-        pytest.param("v1.29.0-eks-a5ec690", Verdict.CAPABLE, id="EKS"),
-        pytest.param("v1.29.0-gke.1", Verdict.CAPABLE, id="GKE, which semver sorts before 1.29.0"),
-        pytest.param("v1.31.2+k3s1", Verdict.CAPABLE, id="k3s"),
-        pytest.param("v1.29.0-rc.1", Verdict.CAPABLE, id="release candidate"),
-        pytest.param("v1.28.15", Verdict.REJECTS, id="alpha, off by default"),
-        pytest.param("v1.26.15", Verdict.IGNORES, id="before the feature"),
-        pytest.param("v2.0.0", Verdict.IGNORES, id="a major version that nobody knows"),
-        pytest.param("", Verdict.IGNORES, id="no version"),
-        pytest.param("vX.Y", Verdict.IGNORES, id="unreadable"),
-    ],
-)
-def test_a_kubelet_is_judged_by_its_version(kubelet: str, verdict: Verdict) -> None:
-    found = capability(kubelet)
-    assert found.verdict is verdict
-    assert repr(kubelet) in found.evidence or kubelet in found.evidence
-
-
-def test_only_major_and_minor_are_read() -> None:
-    assert [minor_version(text) for text in ("v1.290", "1.29", "v1.2.3.4")] == [290, 29, 2]
 
 
 @pytest.mark.parametrize(
@@ -156,29 +128,6 @@ def test_the_rule_goes_where_no_gitops_tool_writes_when_the_affinity_is_owned_by
     managers: list[dict[str, Any]], site: NodeRuleSite
 ) -> None:
     assert node_rule_site(managers, ("spec", "template")) is site
-
-
-def node(**meta: Any) -> Any:
-    return node_facts(
-        {
-            "metadata": {"name": "n1", "uid": "u", "resourceVersion": "5", **meta},
-            "status": {"nodeInfo": {"kubeletVersion": "v1.28.15"}},
-        }
-    )
-
-
-def test_a_new_node_gets_label_and_evidence_guarded_by_its_uid() -> None:
-    patch = node_patch(node())
-    assert patch is not None
-    assert patch["metadata"]["uid"] == "u"
-    assert patch["metadata"]["labels"] == {"sidecarpolicy.dev/native-sidecars": "rejects"}
-    assert "v1.28.15" in patch["metadata"]["annotations"]["sidecarpolicy.dev/evidence"]
-
-
-def test_a_labelled_node_is_left_alone() -> None:
-    patch = node_patch(node())
-    assert patch is not None
-    assert node_patch(node(**patch["metadata"])) is None
 
 
 def test_a_resource_version_that_is_no_number_is_never_older() -> None:
