@@ -11,7 +11,7 @@ from aiohttp import ClientError, ClientResponse, ClientTimeout
 from sidecarpolicy.api.names import FIELD_MANAGER
 from sidecarpolicy.cluster.connection import Connection
 from sidecarpolicy.cluster.outcome import Outcome, Result
-from sidecarpolicy.cluster.resources import Resource
+from sidecarpolicy.cluster.resources import SERVICE_ACCOUNTS, Resource
 
 _TIMEOUT = ClientTimeout(total=30, sock_connect=5)
 _JSON_PATCH = "application/json-patch+json"
@@ -73,6 +73,24 @@ class Api:
             data=json.dumps(obj).encode(),
             content_type="application/json",
         )
+
+    async def request_token(self, *, namespace: str, name: str, seconds: int) -> Outcome:
+        """Asks for a token of a ServiceAccount, by default for the API server (TokenRequest)."""
+        asked = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        return await self._request(
+            "POST",
+            f"{SERVICE_ACCOUNTS.path(namespace=namespace, name=name)}/token",
+            data=json.dumps(asked).encode(),
+            content_type="application/json",
+        )
+
+    async def server_version(self) -> Outcome:
+        """Asks the API server what it is; `gitVersion` in the body."""
+        return await self._request("GET", "/version")
 
     async def patch_json(
         self,

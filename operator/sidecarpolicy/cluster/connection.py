@@ -32,6 +32,8 @@ class Connection:
     session: ClientSession
     open_session: Callable[[], ClientSession]
     """For Kopf, which closes the sessions that it is given whenever it logs in again."""
+    ca_file: str | None = None
+    """The cluster's CA, where the credentials name one."""
 
 
 @asynccontextmanager
@@ -50,7 +52,7 @@ async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
         )
 
     async with open_session() as session:
-        yield Connection(configuration.host, session, open_session)
+        yield Connection(configuration.host, session, open_session, configuration.ssl_ca_cert)
 
 
 async def _configuration(kubeconfig: str | None) -> Configuration:

@@ -31,6 +31,7 @@ class Resource:
 NODES: Final = Resource("", "v1", "nodes", "Node")
 EVENTS: Final = Resource("", "v1", "events", "Event")
 PODS: Final = Resource("", "v1", "pods", "Pod")
+SERVICE_ACCOUNTS: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 POLICIES: Final = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)

@@ -2,27 +2,35 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
 
 import kopf
 
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
+from sidecarpolicy.cluster.kubelets import Source
 from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
+from sidecarpolicy.controller.gates import Gates
 from sidecarpolicy.controller.handlers import registry, settings
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
+from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.labeller import Labeller
+from sidecarpolicy.controller.nodemetrics import NodeMetrics, effective, opened
 from sidecarpolicy.controller.reconciler import Reconciler
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.controller.strays import Strays
+from sidecarpolicy.core.capability import RULES, Rules, Strategy
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
 from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
 from sidecarpolicy.process.logs import configure_logging
+from sidecarpolicy.process.serverversion import ServerVersion
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +42,8 @@ class Options:
     exclusions: Exclusions
     listen: str
     revert_share: str
+    rules: Rules = RULES
+    node_metrics: NodeMetrics | None = None
     kubeconfig: str | None = None
     json_logs: bool = False
     debug: bool = False
@@ -46,21 +56,31 @@ def run(options: Options) -> None:
 
 
 async def _main(options: Options) -> None:
-    async with connect(options.kubeconfig) as connection:
-        await Controller(connection, options).run()
+    async with (
+        connect(options.kubeconfig) as connection,
+        opened(connection, options.node_metrics) as source,
+    ):
+        await Controller(connection, options, source).run()
 
 
 class Controller:
     """All parts of the controller process."""
 
-    def __init__(self, connection: Connection, options: Options) -> None:
+    def __init__(self, connection: Connection, options: Options, source: Source | None) -> None:
         api = Api(connection)
         self._connection = connection
         self._listen = options.listen
-        self._inventory = Inventory(options.exclusions)
+        self._judge = Judge(effective(options.rules, options.node_metrics))
+        self._inventory = Inventory(options.exclusions, self._judge)
         self._departures = Departures(api, self._inventory)
         self._census = Census(api, self._inventory)
-        self._labeller = Labeller(api, self._inventory)
+        self._gates = (
+            Gates(source, self._inventory, self._judge, recheck=options.node_metrics.recheck)
+            if source is not None and options.node_metrics is not None
+            else None
+        )
+        self._labeller = Labeller(api, self._inventory, self._gates)
+        self._server_version = ServerVersion(api, self._judge_by)
         recorder = Recorder(api)
         self._strays = Strays(api, self._inventory, recorder)
         self._reconciler = Reconciler(
@@ -91,10 +111,26 @@ class Controller:
                 self._census.run(),
                 self._labeller.run(),
                 self._reconcile(),
+                *self._sources(),
                 *(reflector.run() for reflector in self._reflectors),
             )
 
+    def _sources(self) -> list[Coroutine[Any, Any, None]]:
+        """What else nodes are judged by than themselves, as far as it is switched on."""
+        parts = [self._server_version.run()] if self._skewed() else []
+        return [*parts, self._gates.run()] if self._gates is not None else parts
+
+    def _skewed(self) -> bool:
+        return Strategy.APISERVER_SKEW in self._judge.rules.strategies
+
+    def _judge_by(self, api_server: str) -> None:
+        self._judge.rules = replace(self._judge.rules, api_server=api_server)
+        for name in self._inventory.nodes.keys():  # noqa: SIM118 - a shelf is no dict
+            self._inventory.judge_again(name)
+
     async def _watch(self) -> None:
+        if self._skewed():
+            await self._server_version.known.wait()
         await self._census.take()
         self._counted.set()
         # Not kopf.operator(): when a watch of its dies, that one waits for its own orderly end,

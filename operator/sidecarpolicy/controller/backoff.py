@@ -10,7 +10,9 @@ LAST = 60.0
 class Backoff:
     """Remembers how often each key failed, and until when it should rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: float = FIRST, last: float = LAST) -> None:
+        """Seconds of the first wait and of the longest, before jitter takes up to half."""
+        self._first, self._last = first, last
         self._failures: dict[Hashable, int] = {}
         self._until: dict[Hashable, float] = {}
 
@@ -18,7 +20,7 @@ class Backoff:
         """Notes a failure at a monotonic time; returns the seconds to wait."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
         # No power of many hours of failures: 2.0 ** 1024 is an error, not infinity.
-        ceiling = min(FIRST * 2.0 ** min(count - 1, 10), LAST)
+        ceiling = min(self._first * 2.0 ** min(count - 1, 10), self._last)
         wait = max(ceiling * random.uniform(0.5, 1.0), at_least)
         self._until[key] = now + wait
         return wait

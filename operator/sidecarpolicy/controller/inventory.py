@@ -1,12 +1,13 @@
 """The inventory: the latest facts of everything watched, and marks of what changed."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sidecarpolicy.cluster.resources import Resource
 from sidecarpolicy.controller.dirty import DirtySet
+from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.shelf import Shelf
-from sidecarpolicy.core.capability import NodeTally, tally
+from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import (
     CLUSTER,
     NamespaceFacts,
@@ -16,7 +17,6 @@ from sidecarpolicy.core.facts import (
     Ref,
     WorkloadFacts,
     namespace_facts,
-    node_facts,
     policy_facts,
     workload_facts,
 )
@@ -34,8 +34,9 @@ class Inventory:
     writes returned, `forget_…` a deletion.
     """
 
-    def __init__(self, exclusions: Exclusions) -> None:
+    def __init__(self, exclusions: Exclusions, judge: Judge | None = None) -> None:
         self._exclusions = exclusions
+        self._judge = judge or Judge()
         self.nodes: Shelf[str, NodeFacts] = Shelf()
         self.namespaces: Shelf[str, NamespaceFacts] = Shelf()
         self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
@@ -105,22 +106,28 @@ class Inventory:
 
     def see_node(self, obj: RawObject) -> None:
         """Takes in a raw Node."""
-        node = node_facts(obj)
-        if self.nodes.put(node.name, node):
-            self.dirty_nodes.mark(node.name)
-            self._recount()
+        self._put_node(self._judge.facts(obj), self.nodes.put)
 
     def refresh_node(self, obj: RawObject) -> None:
         """Takes in a Node that we labelled."""
-        node = node_facts(obj)
-        if self.nodes.refresh(node.name, node):
-            self.dirty_nodes.mark(node.name)
-            self._recount()
+        self._put_node(self._judge.facts(obj), self.nodes.refresh)
+
+    def judge_again(self, name: str) -> None:
+        """Takes in what else became known of a Node than the Node itself."""
+        if (held := self.nodes.get(name)) is not None:
+            self._put_node(self._judge.again(held), self.nodes.put)
 
     def forget_node(self, name: str) -> None:
         """Drops a Node."""
-        if self.nodes.drop(name):
-            self._recount()
+        held = self.nodes.get(name)
+        if held is not None and self.nodes.drop(name):
+            self._recount(held, None)
+
+    def _put_node(self, node: NodeFacts, put: Callable[[str, NodeFacts], bool]) -> None:
+        held = self.nodes.get(node.name)
+        if put(node.name, node):
+            self.dirty_nodes.mark(node.name)
+            self._recount(held, node)
 
     def see_namespace(self, obj: RawObject) -> None:
         """Takes in a raw Namespace."""
@@ -173,9 +180,11 @@ class Inventory:
         if self._workloads[ref.namespace].drop(ref):
             self.dirty_scopes.mark(ref.namespace)
 
-    def _recount(self) -> None:
-        """Counts nodes again; every policy shows the numbers, so all get a look."""
-        counted = tally(node.capability for node in self.nodes)
+    def _recount(self, before: NodeFacts | None, after: NodeFacts | None) -> None:
+        """Counts one node anew; every policy shows the numbers, so all get a look."""
+        counted = self._tally.changed(
+            before.capability if before else None, after.capability if after else None
+        )
         if counted != self._tally:
             blocks = bool(counted.capable) != bool(self._tally.capable)
             self._tally = counted

@@ -8,6 +8,7 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Result
 from sidecarpolicy.cluster.resources import NODES
 from sidecarpolicy.controller.backoff import Backoff
+from sidecarpolicy.controller.gates import Gates
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.labels import node_patch
 
@@ -19,9 +20,11 @@ _IN_FLIGHT = 16
 class Labeller:
     """Brings the label and the evidence of dirty nodes up to date."""
 
-    def __init__(self, api: Api, inventory: Inventory) -> None:
+    def __init__(self, api: Api, inventory: Inventory, gates: Gates | None = None) -> None:
+        """`gates` asks kubelets whose version leaves open what they do."""
         self._api = api
         self._inventory = inventory
+        self._gates = gates
         self._backoff = Backoff()
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
 
@@ -33,8 +36,15 @@ class Labeller:
 
     async def _label(self, name: str) -> None:
         node = self._inventory.nodes.get(name)
-        patch = node_patch(node) if node is not None else None
-        if node is None or patch is None:
+        if node is None:
+            return
+        wait = self._gates.consider(node) if self._gates else 0.0
+        if wait and node.capability.capable:
+            # Pods would follow the label, and could be refused a moment later.
+            self._inventory.dirty_nodes.mark_later(name, wait)
+            return
+        patch = node_patch(node)
+        if patch is None:
             return
         async with self._slots:
             outcome = await self._api.patch_merge(NODES, patch, name=name)

@@ -251,6 +251,17 @@ class NodeTally:
     capable: int = 0
     total: int = 0
 
+    def changed(self, before: Capability | None, after: Capability | None) -> "NodeTally":
+        """After a change of one node; None where it was not there yet, or is no more."""
+        return NodeTally(
+            capable=self.capable + _one(after) - _one(before),
+            total=self.total + (after is not None) - (before is not None),
+        )
+
+
+def _one(found: Capability | None) -> int:
+    return int(found is not None and found.capable)
+
 
 def tally(capabilities: Iterable[Capability]) -> NodeTally:
     """Counts nodes by capability."""

@@ -11,10 +11,12 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
 from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import CLUSTER_POLICIES, NAMESPACES, NODES, POLICIES
+from sidecarpolicy.core.capability import RULES, Rules, Strategy
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
 from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
 from sidecarpolicy.process.logs import configure_logging
+from sidecarpolicy.process.serverversion import ServerVersion
 from sidecarpolicy.webhook.certificates import Certificates, Site
 from sidecarpolicy.webhook.files import Files
 from sidecarpolicy.webhook.memory import Memory
@@ -34,6 +36,7 @@ class Options:
     listen: str
     health: str
     site: Site
+    rules: Rules = RULES
     tls_dir: str | None = None
     leave_seconds: float = 0.0
     kubeconfig: str | None = None
@@ -61,7 +64,8 @@ class Webhook:
         self._tls = (
             Files(Path(options.tls_dir)) if options.tls_dir else Certificates(api, options.site)
         )
-        self._memory = Memory(options.exclusions)
+        self._memory = Memory(options.exclusions, options.rules)
+        self._server_version = ServerVersion(api, self._memory.judge_by)
         self._serving = False
         self._leaving = False
         self._metrics = Metrics(lambda: min(each.heard for each in self._reflectors))
@@ -85,11 +89,17 @@ class Webhook:
                 self._told(),
                 self._serve(),
                 self._tls.run(),
+                *([self._server_version.run()] if self._skewed() else []),
                 *(reflector.run() for reflector in self._reflectors),
             )
 
+    def _skewed(self) -> bool:
+        return Strategy.APISERVER_SKEW in self._options.rules.strategies
+
     async def _serve(self) -> None:
         """Serves once everything is known: half a picture would let objects through unseen."""
+        if self._skewed():
+            await self._server_version.known.wait()
         for reflector in self._reflectors:
             await reflector.listed.wait()
         look = partial(review, view=self._memory, own_user=self._options.own_user)

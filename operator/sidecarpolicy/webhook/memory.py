@@ -7,9 +7,10 @@ the process is ready only once everything has been listed.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Generic, TypeVar
 
-from sidecarpolicy.core.capability import NodeTally, tally
+from sidecarpolicy.core.capability import RULES, NodeTally, Rules, capability, tally
 from sidecarpolicy.core.facts import (
     CLUSTER,
     NamespaceFacts,
@@ -66,12 +67,13 @@ class Mirrored(Generic[Fact]):
 class Memory:
     """A View of the cluster for core.admission."""
 
-    def __init__(self, exclusions: Exclusions) -> None:
+    def __init__(self, exclusions: Exclusions, rules: Rules = RULES) -> None:
         self._exclusions = exclusions
+        self._rules = rules
         self.policies = Mirrored(policy_facts, str, self._sort)
         self.cluster_policies = Mirrored(policy_facts, str, self._sort)
         self.namespaces = Mirrored(namespace_facts, lambda each: each.name, lambda: None)
-        self.nodes = Mirrored(node_facts, lambda each: each.name, self._count)
+        self.nodes = Mirrored(self._node_facts, lambda each: each.name, self._count)
         self._by_scope: dict[str, Shortlist] = {}
         self._tally = NodeTally()
 
@@ -113,6 +115,18 @@ class Memory:
         """Whether a node is known to run native sidecars."""
         known = self.nodes.held.get(node)
         return known is not None and known.capability.capable
+
+    def judge_by(self, api_server: str) -> None:
+        """Judges all nodes anew by another version of the API server."""
+        self._rules = replace(self._rules, api_server=api_server)
+        self.nodes.replace(
+            replace(node, capability=capability(node.kubelet, self._rules))
+            for node in tuple(self.nodes.held.values())
+        )
+
+    def _node_facts(self, obj: RawObject) -> NodeFacts:
+        """What the controller read of a kubelet comes with the Node, as an annotation."""
+        return node_facts(obj, self._rules)
 
     def _sort(self) -> None:
         scopes: defaultdict[str, list[PolicyFacts]] = defaultdict(list)

@@ -6,6 +6,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import (
     CHAIN,
     Kubelet,
+    NodeTally,
     Rules,
     Strategy,
     Verdict,
@@ -203,3 +204,12 @@ def test_only_capable_nodes_count_as_capable() -> None:
     versions = ("v1.36.3", "v1.31.0", "v1.28.15", "v1.26.15", "nonsense")
     counted = tally(capability(Kubelet(each)) for each in versions)
     assert (counted.capable, counted.total) == (2, 5)
+
+
+def test_a_tally_that_follows_changes_is_the_tally_of_what_is_there() -> None:
+    old, new, unknown = (capability(Kubelet(each)) for each in ("v1.26.15", "v1.36.3", "?"))
+    counted = NodeTally()
+    for before, after in ((None, old), (None, new), (old, new), (new, unknown), (None, new)):
+        counted = counted.changed(before, after)
+    assert counted == tally([new, unknown, new])
+    assert counted.changed(new, None).changed(unknown, None) == tally([new])
