@@ -1,15 +1,18 @@
 """What answers on a kubelet's port: it records who asked, and says what it is told to say."""
 
 import asyncio
+import queue
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
+from lab import Lab
 from tests.support.certificates import authority, serving
 
 GATE = 'kubernetes_feature_enabled{{name="SidecarContainers",stage="BETA"}} {}\n'
@@ -73,6 +76,29 @@ async def listening(
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def answering(lab: Lab, kubelet: Metrics, tls: ssl.SSLContext) -> Iterator[int]:
+    """The same inside a lab's network, from a thread of its own; the port."""
+    loop, ended, ports = asyncio.new_event_loop(), asyncio.Event(), queue.Queue[int]()
+
+    async def serve() -> None:
+        async with kubelet.serving(tls) as port:
+            ports.put(port)
+            await ended.wait()
+
+    def run() -> None:
+        with lab.entered(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield ports.get(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecarpolicy.api.names import SYSTEM_NAMESPACE
+from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
+from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
+from sidecarpolicy.cli.nodes_command import nodes_command
+from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ def main() -> None:
     """Native sidecar containers for real, mixed Kubernetes clusters."""
 
 
+main.add_command(nodes_command)
+
 _Command = Callable[..., None]
 
 
@@ -64,6 +70,7 @@ def _process_options(command: _Command) -> _Command:
                 metavar="A,B,…",
                 help="More namespaces that are never touched, besides kube-system and its kind.",
             ),
+            strategies_option,
             click.option(
                 "--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account."
             ),
@@ -97,12 +104,18 @@ def _exclusions(namespace: str, extra: str) -> Exclusions:
     metavar="HOST:PORT",
     help="Where /healthz and /readyz answer.",
 )
+@node_metrics_options
 def controller(
     *,
     namespace: str,
     exclude_namespaces: str,
+    rules: Rules,
     revert_max_concurrent: str,
     listen: str,
+    node_metrics: str,
+    node_metrics_ca: str | None,
+    node_metrics_account: str,
+    node_metrics_recheck: float,
     kubeconfig: str | None,
     log_format: str,
     log_level: str,
@@ -121,6 +134,15 @@ def controller(
         exclusions=_exclusions(namespace, exclude_namespaces),
         listen=listen,
         revert_share=revert_max_concurrent,
+        rules=rules,
+        node_metrics=node_metrics_chosen(
+            node_metrics,
+            rules,
+            namespace=namespace,
+            account=node_metrics_account,
+            ca_file=node_metrics_ca,
+            recheck=node_metrics_recheck,
+        ),
         kubeconfig=kubeconfig,
         json_logs=log_format == "json",
         debug=log_level == "debug",
@@ -182,6 +204,7 @@ def webhook(
     *,
     namespace: str,
     exclude_namespaces: str,
+    rules: Rules,
     listen: str,
     health: str,
     service: str,
@@ -211,6 +234,7 @@ def webhook(
         listen=listen,
         health=health,
         site=Site(namespace=namespace, service=service, extra_names=extra_names),
+        rules=rules,
         tls_dir=tls_dir,
         leave_seconds=leave_seconds,
         kubeconfig=kubeconfig,
