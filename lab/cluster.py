@@ -96,6 +96,14 @@ class Lab:
         for record in node.load_all(self.layout):
             node.wait_ready(self.layout, record)
 
+    def restart_kubelet(self, name: str, *flags: str) -> None:
+        """Restarts the kubelet of a real node with these flags, as an administrator would."""
+        with self._existing():
+            known = node.load(self.layout.node(name))
+            if known is None:
+                raise LabError(f"no node {name}")
+            node.restart_kubelet(self.layout, known, flags)
+
     def remove_node(self, name: str) -> None:
         """Ends a real node with its containers and deletes its Node object."""
         with self._existing():

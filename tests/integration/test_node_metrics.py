@@ -17,11 +17,22 @@ import pytest
 import yaml
 
 from lab import Lab
-from tests.support.admission import SYSTEM, own_rights
+from tests.support.admission import (
+    CONFIGURATION,
+    SYSTEM,
+    dry_run,
+    every,
+    install,
+    known,
+    names,
+    own_rights,
+    pod,
+    trusted,
+)
 from tests.support.authors import BASE
 from tests.support.cluster import ROOT, Namespace, conditions, persisted, policy, writes
 from tests.support.kubelets import Metrics, Signed, answering, metrics, signed
-from tests.support.processes import Controller
+from tests.support.processes import Controller, Webhook
 from tests.support.users import User
 from tests.support.waiting import eventually, stays
 
@@ -259,6 +270,41 @@ def test_a_restart_asks_nobody_again_and_writes_nothing(site: Site) -> None:
         stays(site.label, seconds=2)
     assert site.written() == before
     assert len(site.kubelet.asked) == 1
+
+
+def test_the_webhook_judges_as_the_controller_and_asks_nobody(
+    site: Site, shop: Namespace, tmp_path: Path
+) -> None:
+    site.lab.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
+    bound = pod("bound")
+    bound["spec"]["nodeName"] = site.name
+
+    def sidecars() -> list[str]:
+        return names(dry_run(shop, bound)["spec"])
+
+    with site.controller(*site.asking), webhook(site.lab, tmp_path):
+        known(shop, every())
+        site.labelled("rejects")
+        eventually(sidecars, until=lambda found: found == [])
+        site.kubelet.text = metrics(1)
+        site.upgrade("v1.32.0")
+        site.labelled("true")
+        eventually(sidecars, until=lambda found: found == ["shipper"])
+    assert len(site.kubelet.asked) == 2
+
+
+@contextmanager
+def webhook(lab: Lab, place: Path) -> Iterator[None]:
+    """The webhook as installed, which the API server asks."""
+    install(lab)
+    rights = own_rights(lab, "webhook", place)
+    try:
+        with Webhook(lab, place / "webhook.log", kubeconfig=rights) as process:
+            process.start("--log-format", "json")
+            eventually(lambda: trusted(lab))
+            yield
+    finally:
+        lab.kubectl("delete", CONFIGURATION)
 
 
 def test_without_metrics_what_was_read_earlier_goes(site: Site) -> None:
