@@ -5,7 +5,6 @@ The nodes are objects; a server of ours stands for their kubelets and records wh
 
 import base64
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
 from lab import Lab
 from tests.support.admission import (
@@ -182,6 +180,13 @@ def test_the_controller_may_ask_for_tokens_of_that_account_only(site: Site) -> N
     assert not own.may("get", "nodes", "--subresource=proxy")
 
 
+def test_a_new_label_waits_for_the_kubelets_answer(site: Site) -> None:
+    site.kubelet.seconds = 2
+    with site.controller(*site.asking):
+        site.labelled("rejects")
+    assert site.written() == 1
+
+
 def test_a_kubelet_is_asked_once_whatever_its_node_reports(site: Site) -> None:
     with site.controller(*site.asking):
         site.labelled("rejects")
@@ -344,42 +349,6 @@ def test_an_unreadable_version_counts_by_the_api_servers_where_that_is_switched_
     with site.controller("--capability-strategies", "override,version,apiserver-skew"):
         site.labelled("true")
     assert "supports none older than 1.33" in site.evidence()
-
-
-def test_the_component_adds_nothing_but_an_account_two_rights_and_a_flag(
-    cluster: Lab, tmp_path: Path
-) -> None:
-    plain = objects(cluster.kubectl("kustomize", str(ROOT)))
-    for name, more, flag in (
-        ("node-metrics", {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role",
-                          "RoleBinding"}, "kubelet"),
-        ("node-metrics-proxy", {"ClusterRole", "ClusterRoleBinding"}, "apiserver-proxy"),
-    ):  # fmt: skip
-        made = objects(kustomized(cluster, tmp_path / name, COMPONENTS / name))
-        added = [each for each in made if each not in plain]
-        assert {each["kind"] for each in added} == more | {"Deployment"}
-        (changed,) = (each for each in added if each["kind"] == "Deployment")
-        args = changed["spec"]["template"]["spec"]["containers"][0]["args"]
-        assert args == ["controller", "--log-format=json", f"--node-metrics={flag}"]
-        names = {each["metadata"]["name"] for each in added} - {"sidecarpolicy-controller"}
-        assert all(each.startswith(f"sidecarpolicy-{name}") for each in names)
-        applied = [each for each in made if each["kind"] != "Namespace"]
-        assert len(applied) + 1 == len(plain) + len(added) - 1
-
-
-def objects(text: str) -> list[JSON]:
-    return list(yaml.safe_load_all(text))
-
-
-def kustomized(lab: Lab, place: Path, component: Path) -> str:
-    """Our installation with one of our components, as a user writes it."""
-    place.mkdir()
-    made = {
-        "resources": [os.path.relpath(ROOT, place)],
-        "components": [os.path.relpath(component, place)],
-    }
-    (place / "kustomization.yaml").write_text(json.dumps(made))
-    return lab.kubectl("kustomize", str(place))
 
 
 def test_no_token_is_in_the_log_and_tokens_are_asked_for_one_account_only(site: Site) -> None:

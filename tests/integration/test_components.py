@@ -1,0 +1,62 @@
+"""Our kustomize components: what each adds to the installation, and that all else stays."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import Lab
+from tests.support.cluster import ROOT
+
+JSON = dict[str, Any]
+COMPONENTS = ROOT / "deploy" / "components"
+
+
+@pytest.mark.parametrize(
+    ("component", "kinds", "flag"),
+    [
+        (
+            "node-metrics",
+            ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"],
+            "--node-metrics=kubelet",
+        ),
+        (
+            "node-metrics-proxy",
+            ["ClusterRole", "ClusterRoleBinding"],
+            "--node-metrics=apiserver-proxy",
+        ),
+    ],
+)
+def test_a_component_adds_its_rights_and_a_flag_of_the_controller(
+    component: str, kinds: list[str], flag: str, cluster: Lab, tmp_path: Path
+) -> None:
+    plain = objects(cluster.kubectl("kustomize", str(ROOT)))
+    made = objects(kustomized(cluster, tmp_path, component))
+    prefix = f"sidecarpolicy-{component}"
+    new = [each for each in made if each["metadata"]["name"].startswith(prefix)]
+    assert sorted(each["kind"] for each in new) == kinds
+    (controller,) = (each for each in made if each not in plain and each not in new)
+    args(controller).remove(flag)
+    assert [each for each in made if each not in new] == plain
+
+
+def args(deployment: JSON) -> list[str]:
+    found: list[str] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    return found
+
+
+def objects(text: str) -> list[JSON]:
+    return list(yaml.safe_load_all(text))
+
+
+def kustomized(lab: Lab, place: Path, component: str) -> str:
+    """Our installation with one of our components, as a user writes it."""
+    made = {
+        "resources": [os.path.relpath(ROOT, place)],
+        "components": [os.path.relpath(COMPONENTS / component, place)],
+    }
+    (place / "kustomization.yaml").write_text(json.dumps(made))
+    return lab.kubectl("kustomize", str(place))
