@@ -43,12 +43,12 @@ class Asking:
         return found
 
     async def asked(self, count: int, *, seconds: float = 10) -> None:
-        """Waits until so many questions were answered."""
+        """Waits until so many questions were answered, or more, and none is under way."""
 
-        async def answered() -> tuple[int, int]:
-            return len(self.kubelets.asked), self.kubelets.in_flight
+        async def answered() -> bool:
+            return len(self.kubelets.asked) >= count and self.kubelets.in_flight == 0
 
-        await soon(answered, until=lambda found: found == (count, 0), seconds=seconds)
+        await soon(answered, seconds=seconds)
 
 
 def ready(since: str = "10:00") -> dict[str, Any]:

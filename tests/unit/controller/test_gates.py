@@ -173,8 +173,10 @@ def test_a_node_that_is_gone_is_asked_no_more() -> None:
         made.see("v1.31.0")
         await made.asked(1)
         made.inventory.forget_node("n1")
+        await asyncio.sleep(0.1)  # a question that is under way may end
+        asked = len(made.kubelets.asked)
         await asyncio.sleep(0.5)
-        assert len(made.kubelets.asked) == 1
+        assert len(made.kubelets.asked) == asked
 
     run(Metrics(), story, recheck=0.2)
 
