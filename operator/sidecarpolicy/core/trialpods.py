@@ -1,0 +1,119 @@
+"""Pods for dry runs: what a workload's controller would create, with and without a policy's parts.
+
+They are never stored. Names are fixed, so that the API server's words about them, which end in a
+status, are the same each time.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecarpolicy.api.names import INJECT_ANNOTATION
+from sidecarpolicy.core.desired import Desired, names
+from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
+from sidecarpolicy.core.inject import Action, Verdict, inject
+from sidecarpolicy.core.ownership import NodeRuleSite
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One Pod with the policy's parts, and the same without them."""
+
+    injected: JSON
+    plain: JSON
+
+
+def sample_of(workload: WorkloadFacts, desired: Desired) -> Sample | None:
+    """The Pods of a workload; None if something in its template is in the policy's way."""
+    return _sample(json.loads(workload.template), desired, workload)
+
+
+def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
+    """Pods of no workload, in which there is all that the sidecars could ask for.
+
+    What the API server refuses even here is the policy's own fault. The container fits the
+    restricted Pod Security Standard, so that only the policy's own parts can violate it.
+    """
+    labels = dict(policy.spec.selector.match_labels) if policy.spec is not None else {}
+    app = sorted(desired.app_containers) or [_PROBE]
+    template: JSON = {
+        "metadata": {"labels": labels},
+        "spec": {
+            "securityContext": _POD_SECURITY,
+            "containers": [
+                {"name": each, "image": _IMAGE, "securityContext": _SECURITY} for each in app
+            ],
+            "volumes": [
+                {"name": each, "persistentVolumeClaim": {"claimName": _PROBE}}
+                for each in sorted(set(_volumes_asked_for(desired)) - set(names(desired.volumes)))
+            ],
+        },
+    }
+    return _sample(template, desired, None)
+
+
+_PROBE: Final = "sidecarpolicy-probe"
+_IMAGE: Final = "registry.k8s.io/pause:3.10"
+_POD_SECURITY: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+_SECURITY: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _volumes_asked_for(desired: Desired) -> Iterator[str]:
+    mounts = [*desired.app_mounts]
+    for sidecar in desired.sidecars:
+        mounts += [*(sidecar.get("volumeMounts") or ()), *(sidecar.get("volumeDevices") or ())]
+    yield from (name for each in mounts if isinstance(name := each.get("name"), str))
+
+
+def _sample(template: JSON, desired: Desired, workload: WorkloadFacts | None) -> Sample | None:
+    site = workload.site if workload is not None else NodeRuleSite.AFFINITY
+    claims = workload.claims if workload is not None else frozenset()
+    title = workload.ref.name if workload is not None else _PROBE
+    done = inject(template, [Verdict(desired.key, Action.APPLY, desired)], site=site, claims=claims)
+    if done.obstacles:
+        return None
+    without = inject(
+        template, [Verdict(desired.key, Action.REMOVE)], site=site, claims=claims
+    ).template
+    plain = _pod(title, without, claims)
+    # Our own webhook would add to it what it lacks.
+    plain["metadata"]["annotations"][INJECT_ANNOTATION] = "false"
+    return Sample(_pod(title, done.template, claims), plain)
+
+
+def _pod(title: str, template: Mapping[str, Any], claims: Iterable[str]) -> JSON:
+    """The Pod that a workload's controller would make; a StatefulSet's brings its claims along."""
+    meta, spec = template.get("metadata") or {}, template["spec"]
+    claimed = [
+        {"name": each, "persistentVolumeClaim": {"claimName": each}} for each in sorted(claims)
+    ]
+    volumes = [e for e in spec.get("volumes") or () if e.get("name") not in claims] + claimed
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{title[:200].rstrip('.-')}-probe",
+            "labels": dict(meta.get("labels") or {}),
+            "annotations": dict(meta.get("annotations") or {}),
+        },
+        "spec": {**spec, "volumes": volumes} if volumes else spec,
+    }
+
+
+def made_loud(pod: JSON, sidecars: Iterable[str]) -> JSON:
+    """The Pod with a `lifecycle` on each sidecar: one that is stripped is refused, and at once.
+
+    The API server validates a Pod before it asks Pod Security, admission policies and quotas.
+    """
+    spec, wanted = pod["spec"], set(sidecars)
+    loud = [
+        {**each, "lifecycle": each.get("lifecycle") or _NOTHING} if each["name"] in wanted else each
+        for each in spec["initContainers"]
+    ]
+    return {**pod, "spec": {**spec, "initContainers": loud}}
+
+
+_NOTHING: Final = {"preStop": {"exec": {"command": ["true"]}}}
