@@ -298,6 +298,22 @@ class Problem(Model):
     message: str = Field(description="Why, as a sentence for people.")
 
 
+class BlockedNamespace(Model):
+    """One namespace in which the policy changes nothing, and why."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="Name of the namespace."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        description="Why, as one CamelCase word for programs: Invalid, Refused, StrippedByWebhook "
+        "or ApiServerDropsField."
+    )
+    message: Annotated[str, Field(max_length=1024)] = Field(
+        description="Why, as a sentence for people; in the API server's own words where it "
+        "refused a Pod."
+    )
+
+
 class SidecarPolicyStatus(Model):
     """What the operator saw; never what it intends."""
 
@@ -312,6 +328,12 @@ class SidecarPolicyStatus(Model):
     )
     nodes: NodeCounts | None = None
     workloads: WorkloadCounts | None = None
+    blocked_namespaces: Annotated[tuple[BlockedNamespace, ...], Field(max_length=100)] = Field(
+        default=(),
+        description="Namespaces in which dry runs of Pods showed that the policy would do harm, so "
+        "that neither controller nor webhook changes anything there; the first 100 by name. With "
+        "as many, the webhook changes nothing in any namespace.",
+    )
     pods: PodCounts | None = None
     overhead: Overhead | None = None
     problems: Annotated[tuple[Problem, ...], Field(max_length=20)] = Field(

@@ -18,10 +18,16 @@ class Reason(StrEnum):
     CAPABLE = "Capable"
     NO_NODES = "NoNodes"
     NO_CAPABLE_NODES = "NoCapableNodes"
+    API_SERVER_DROPS_FIELD = "ApiServerDropsField"
+    STRIPPED_BY_WEBHOOK = "StrippedByWebhook"
     COMPLETE = "Complete"
     IN_PROGRESS = "InProgress"
     WORKLOADS_FAILED = "WorkloadsFailed"
     WORKLOADS_CONFLICTED = "WorkloadsConflicted"
+
+    # What dry runs of Pods say; with Refused and Invalid.
+    PREFLIGHT = "Preflight"
+    QUOTA_EXCEEDED = "QuotaExceeded"
 
     # One workload under a policy.
     PAUSED = "Paused"

@@ -202,6 +202,7 @@ _OVERLAYS: Final[dict[str, Json]] = {
     "SidecarPolicyStatus": {"default": {"observedGeneration": -1}},
     "SidecarPolicyStatus.conditions": _map_by("type"),
     "SidecarPolicyStatus.problems": _ATOMIC,
+    "SidecarPolicyStatus.blockedNamespaces": _map_by("namespace"),
     # The bounds of metav1.Condition.
     "Condition.type": {"maxLength": 316},
     "Condition.status": {"enum": ["True", "False", "Unknown"]},

@@ -21,7 +21,7 @@ from sidecarpolicy.core.facts import (
     workload_facts,
 )
 from sidecarpolicy.core.selection import Exclusions
-from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
 
 NODE_SETTLE = 0.05
 NAMESPACE_SETTLE = 0.2
@@ -71,9 +71,13 @@ class Inventory:
             if before.get(policy) != found.get(policy):
                 self.dirty_scopes.mark(policy[0])
 
+    def workload(self, ref: Ref) -> WorkloadFacts | None:
+        """One workload."""
+        return self._workloads[ref.namespace].get(ref)
+
     def rolling(self, ref: Ref) -> bool:
         """Whether a workload is there, and its rollout is under way."""
-        workload = self._workloads[ref.namespace].get(ref)
+        workload = self.workload(ref)
         return workload is not None and not workload.rollout.settled
 
     def excluded(self, scope: str) -> bool:
@@ -87,9 +91,11 @@ class Inventory:
     def snapshot(self, namespace: str, *, gone: frozenset[str] = frozenset()) -> Snapshot:
         """What is known of the cluster for the plan of one namespace."""
         facts = self.namespaces.get(namespace)
+        policies = self.policies(CLUSTER) + self.policies(namespace)
         return Snapshot(
             namespace=namespace,
-            policies=self.policies(CLUSTER) + self.policies(namespace),
+            policies=policies,
+            blocked=blocked_by_status(policies, namespace),
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
             gone=gone,

@@ -224,7 +224,13 @@ def _blocker(policy: PolicyFacts, case: Case) -> Finding | None:
 
 
 def _refused(policy: PolicyFacts, case: Case) -> Finding | None:
-    """Why the API server would not take the policy here, as far as it was asked about this."""
+    """Why the API server would not take the policy here: in the whole namespace, or in just
+    this generation of the workload, as far as it was asked.
+    """
+    if policy.key in case.snapshot.blocked:
+        return case.snapshot.blocked[policy.key]
+    if case.snapshot.obedient and policy.refused(case.workload.ref):
+        return Finding(Reason.REFUSED, "the API server would not take it; see the policy's status")
     refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
     if refusal is None or policy.desired is None:
         return None
@@ -268,6 +274,9 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
 
 def _too_late(policy: PolicyFacts, case: Case) -> Finding:
     """Why a running Job has not what the policy wants; its template cannot be changed any more."""
+    blocked = _refused(policy, case)
+    if blocked is not None:
+        return blocked
     if policy.key in case.revisions:
         return Finding(
             Reason.IMMUTABLE_TEMPLATE,

@@ -23,6 +23,7 @@ from sidecarpolicy.api.names import (
 )
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
+from sidecarpolicy.core.blocks import EVERYWHERE, refused, said
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
@@ -113,6 +114,22 @@ class PolicyFacts:
     def key(self) -> str:
         """How records name the policy: its kind and name. Sorts cluster policies first."""
         return policy_key(self.scope, self.name)
+
+    def block(self, namespace: str) -> Finding | None:
+        """Why its status says that nothing may be changed in a namespace, or None."""
+        return self._blocks.get(namespace) or self._blocks.get(EVERYWHERE)
+
+    def refused(self, ref: Ref) -> bool:
+        """Whether its status says that the API server would not take it in this workload."""
+        return (ref.kind, ref.namespace, ref.name) in self._refused
+
+    @cached_property
+    def _refused(self) -> frozenset[tuple[str, str, str]]:
+        return refused(self.status)
+
+    @cached_property
+    def _blocks(self) -> Mapping[str, Finding]:
+        return said(self.status)
 
     @property
     def kind(self) -> str:

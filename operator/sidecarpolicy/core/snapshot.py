@@ -1,10 +1,11 @@
 """The snapshot: all that the plan of one namespace depends on, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
+from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.standing import Refusal
 
 Refusals = Mapping[tuple[Ref, str], Refusal]
@@ -18,6 +19,12 @@ class Elsewhere:
     matched: int = 0
     rolling: int = 0
     failed: int = 0
+
+
+def blocked_by_status(policies: Iterable[PolicyFacts], namespace: str) -> Mapping[str, Finding]:
+    """What the policies' own statuses say of a namespace."""
+    found = ((each.key, each.block(namespace)) for each in policies)
+    return {key: block for key, block in found if block is not None}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,12 @@ class Snapshot:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     refused: Refusals = field(default_factory=dict)
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
+    blocked: Mapping[str, Finding] = field(default_factory=dict)
+    """Why policies may change nothing in the namespace (core.blocks), by their keys."""
+    obedient: bool = False
+    """Whether a refusal that a policy's status names counts: who cannot ask the API server, as at
+    admission, believes it, so that no owner's request fails because of a policy.
+    """
     resting: frozenset[Ref] = frozenset()
     """Workloads whose change failed, or would change nothing, and is not tried now."""
     taken_out: Mapping[Ref, frozenset[str]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.blocks import Preflight, listed
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.decision import blocker
 from sidecarpolicy.core.facts import PolicyFacts, Ref
@@ -42,6 +43,7 @@ def policy_status(
         "conditions": _with_times(_conditions(policy, summary, nodes, excluded), policy, now),
         "nodes": {"capable": nodes.capable, "total": nodes.total},
         "workloads": _counts(summary),
+        "blockedNamespaces": listed(summary.preflight),
         "pods": {"missed": summary.missed + len(summary.strays)},
         "problems": _problems(policy, summary),
     }
@@ -66,23 +68,31 @@ def _counts(summary: Summary) -> dict[str, int]:
 def _conditions(
     policy: PolicyFacts, summary: Summary, nodes: NodeTally, excluded: bool
 ) -> list[Condition]:
-    accepted = _accepted(policy, excluded)
-    capable = _cluster_capable(policy, nodes)
+    accepted = _accepted(policy, summary.preflight, excluded)
+    capable = _cluster_capable(policy, summary.preflight, nodes)
     ready = _ready(policy, summary, nodes)
     culprit = next((each for each in (accepted, capable) if not each.ok), ready)
     return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(summary)]
 
 
-def _accepted(policy: PolicyFacts, excluded: bool) -> Condition:
+def _accepted(policy: PolicyFacts, preflight: Preflight, excluded: bool) -> Condition:
     if policy.spec is None:
         return Condition("Accepted", False, Reason.INVALID, policy.invalid)
     if excluded:
         message = f"namespace {policy.scope} is excluded from all policies"
         return Condition("Accepted", False, Reason.NAMESPACE_EXCLUDED, message)
+    invalid = preflight.everywhere(Reason.INVALID)
+    if invalid is not None:
+        return Condition("Accepted", False, invalid.reason, invalid.message)
     return Condition("Accepted", True, Reason.ACCEPTED, "the policy is valid")
 
 
-def _cluster_capable(policy: PolicyFacts, nodes: NodeTally) -> Condition:
+def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally) -> Condition:
+    """Whether native sidecars can run at all: in the API server, past webhooks, on a node."""
+    for reason in (Reason.API_SERVER_DROPS_FIELD, Reason.STRIPPED_BY_WEBHOOK):
+        lost = preflight.everywhere(reason)
+        if lost is not None:
+            return Condition("ClusterCapable", False, lost.reason, lost.message)
     found = blocker(policy, nodes)
     if found is not None and found.reason is Reason.NO_CAPABLE_NODES:
         return Condition("ClusterCapable", False, found.reason, found.message)
@@ -94,7 +104,7 @@ def _cluster_capable(policy: PolicyFacts, nodes: NodeTally) -> Condition:
 
 def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally) -> Condition:
     """Whether an object that is created now gets its sidecars; it never waits for workloads."""
-    found = blocker(policy, nodes) or summary.denial
+    found = blocker(policy, nodes) or summary.preflight.worst or summary.denial
     if found is not None:
         return Condition("Ready", False, found.reason, found.message)
     message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
@@ -149,7 +159,8 @@ def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
     found = [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
     found += [(ref, _STRAY) for ref in sorted(summary.strays)[:MAX_PROBLEMS]]
     itself = Ref(policy.kind, policy.scope, policy.name)
-    own = [(itself, finding) for finding in policy.remarks[:MAX_PROBLEMS]]
+    said = [(replace(itself, namespace=e.namespace), e.finding) for e in summary.preflight.warnings]
+    own = [*said, *((itself, finding) for finding in policy.remarks)][:MAX_PROBLEMS]
     return [_problem(*each) for each in (*found[: MAX_PROBLEMS - len(own)], *own)]
 
 

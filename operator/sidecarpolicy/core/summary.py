@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.blocks import Preflight, merged
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.resources import ResourceList, add, larger, times
@@ -46,6 +47,7 @@ class Summary:
     """Jobs that do."""
     per_pod: ResourceList = field(default_factory=dict)
     total: ResourceList = field(default_factory=dict)
+    preflight: Preflight = field(default_factory=Preflight)
 
     @property
     def matched(self) -> int:
@@ -76,6 +78,7 @@ def summarize(standings: Sequence[Standing]) -> Summary:
 
 def merge(summaries: Iterable[Summary]) -> Summary:
     """The summary of all."""
+    summaries = tuple(summaries)
     counts: Counter[State] = Counter()
     problems: list[Standing] = []
     denied = missed = 0
@@ -87,7 +90,15 @@ def merge(summaries: Iterable[Summary]) -> Summary:
         denied += each.denied
         missed += each.missed
         per_pod, total = larger(per_pod, each.per_pod), add(total, each.total)
-    return Summary(counts, _worst(problems), denied, missed=missed, per_pod=per_pod, total=total)
+    return Summary(
+        counts,
+        _worst(problems),
+        denied,
+        missed=missed,
+        per_pod=per_pod,
+        total=total,
+        preflight=merged(each.preflight for each in summaries),
+    )
 
 
 def _warnings(standings: Iterable[Standing]) -> Iterator[Standing]:

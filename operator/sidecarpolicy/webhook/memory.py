@@ -23,7 +23,7 @@ from sidecarpolicy.core.facts import (
 )
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.core.shortlist import Shortlist
-from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
 
 Fact = TypeVar("Fact", NamespaceFacts, NodeFacts, PolicyFacts)
 
@@ -97,13 +97,16 @@ class Memory:
         """
         known = self.namespaces.held.get(namespace)
         scopes = [self._by_scope.get(scope, _NOBODY) for scope in (CLUSTER, namespace)]
+        policies = tuple(
+            policy
+            for scope in scopes
+            for policy in (scope.all if labels is None else scope.of(labels))
+        )
         return Snapshot(
             namespace=namespace,
-            policies=tuple(
-                policy
-                for scope in scopes
-                for policy in (scope.all if labels is None else scope.of(labels))
-            ),
+            policies=policies,
+            blocked=blocked_by_status(policies, namespace),
+            obedient=True,
             nodes=self._tally,
             excluded=known is None or self._exclusions.covers(namespace),
             namespace_opted_out=known is not None and known.opted_out,

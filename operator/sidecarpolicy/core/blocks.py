@@ -1,0 +1,145 @@
+"""Blocks: in which namespaces a policy may change nothing, and how its status says so.
+
+Decided in core.blame from what the API server said, written into the policy's status by the
+controller, and read from there by the webhook, so that both obey the same.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.finding import Finding
+
+MAX_BLOCKED: Final = 100
+"""Namespaces that a status lists; a policy with more of them counts as blocked everywhere."""
+EVERYWHERE: Final = "*"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One namespace in which a policy may change nothing."""
+
+    namespace: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What dry runs said of one policy: in how many namespaces it was tried, and what blocks it.
+
+    `blocks` are the first MAX_BLOCKED by name, `reasons` counts all of them; `warnings` are
+    what is to say besides.
+    """
+
+    tried: int = 0
+    blocks: tuple[Block, ...] = ()
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    warnings: tuple[Block, ...] = ()
+
+    def everywhere(self, reason: Reason) -> Finding | None:
+        """Why the policy works in no namespace at all; a gate that is off is everybody's."""
+        number = self.reasons[reason]
+        if not number or (number < self.tried and reason is not Reason.API_SERVER_DROPS_FIELD):
+            return None
+        found = (each.finding for each in self.blocks if each.finding.reason is reason)
+        return next(found, Finding(reason, "see blockedNamespaces"))
+
+    @property
+    def worst(self) -> Finding | None:
+        """Why objects that are created now do not get their sidecars, in some namespace."""
+        if not self.blocks:
+            return None
+        first = self.blocks[0]
+        total = self.reasons.total()
+        where = f"in {total} of {self.tried} namespaces, first in {first.namespace}: "
+        message = first.finding.message if self.tried == 1 else f"{where}{first.finding.message}"
+        return Finding(first.finding.reason, message)
+
+
+def preflight(
+    namespace: str, *, block: Finding | None, warning: Finding | None = None
+) -> Preflight:
+    """What was said in one namespace."""
+    return Preflight(
+        tried=1,
+        blocks=(Block(namespace, block),) if block is not None else (),
+        reasons=Counter([block.reason] if block is not None else ()),
+        warnings=(Block(namespace, warning),) if warning is not None else (),
+    )
+
+
+def merged(all_of: Iterable[Preflight]) -> Preflight:
+    """What was said in all namespaces."""
+    tried, reasons = 0, Counter[Reason]()
+    blocks: list[Block] = []
+    warnings: list[Block] = []
+    for each in all_of:
+        tried += each.tried
+        reasons.update(each.reasons)
+        blocks += each.blocks
+        warnings += each.warnings
+    return Preflight(tried, _first(blocks), reasons, _first(warnings))
+
+
+def _first(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    return tuple(heapq.nsmallest(MAX_BLOCKED, blocks, key=lambda each: each.namespace))
+
+
+def listed(preflight: Preflight) -> list[dict[str, str]]:
+    """The status' list of blocked namespaces."""
+    return [
+        {
+            "namespace": each.namespace,
+            "reason": each.finding.reason.value,
+            "message": each.finding.message,
+        }
+        for each in preflight.blocks
+        if each.namespace
+    ]
+
+
+def said(status: Mapping[str, Any]) -> Mapping[str, Finding]:
+    """What a status says: findings by namespace, and by EVERYWHERE."""
+    return dict(_said(status))
+
+
+def _said(status: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
+    namespaces: Sequence[Mapping[str, str]] = status.get("blockedNamespaces") or ()
+    for each in namespaces:
+        yield each["namespace"], _told(each)
+    if len(namespaces) >= MAX_BLOCKED:
+        yield EVERYWHERE, _told(namespaces[0])
+    for condition in status.get("conditions") or ():
+        about = condition.get("type"), condition.get("reason")
+        if condition.get("status") == "False" and about in _EVERYWHERE:
+            yield EVERYWHERE, _told(condition)
+
+
+def refused(status: Mapping[str, Any]) -> frozenset[tuple[str, str, str]]:
+    """(kind, namespace, name) of the workloads that the API server would not take, by a status."""
+    return frozenset(
+        (each["kind"], each.get("namespace", ""), each["name"])
+        for each in status.get("problems") or ()
+        if each["reason"] == Reason.REFUSED.value
+    )
+
+
+def _told(entry: Mapping[str, Any]) -> Finding:
+    """A reason that a newer version wrote blocks as well."""
+    return Finding(_REASONS.get(entry["reason"], Reason.REFUSED), entry["message"])
+
+
+_REASONS: Final[Mapping[str, Reason]] = {each.value: each for each in Reason}
+
+
+_EVERYWHERE: Final = frozenset(
+    {
+        ("Accepted", Reason.INVALID.value),
+        ("ClusterCapable", Reason.API_SERVER_DROPS_FIELD.value),
+        ("ClusterCapable", Reason.STRIPPED_BY_WEBHOOK.value),
+    }
+)
+"""Conditions that are about all namespaces."""
