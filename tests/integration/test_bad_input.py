@@ -40,27 +40,34 @@ def test_a_name_of_the_users_own_is_never_overwritten(shop: Namespace) -> None:
 
 @pytest.mark.usefixtures("controller")
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "words", "reason"),
     [
-        pytest.param({"imagePulPolicy": "Always"}, 'unknown field "spec', id="a typo in a field"),
+        pytest.param(
+            {"imagePulPolicy": "Always"},
+            'unknown field "spec',
+            "Invalid",
+            id="a typo in a field, which is wrong everywhere",
+        ),
         pytest.param(
             {"volumeMounts": [{"name": "nowhere", "mountPath": "/x"}]},
             'Not found: "nowhere"',
-            id="a mount without a volume",
+            "Refused",
+            id="a mount of a volume that the workload might have had",
         ),
     ],
 )
 def test_what_the_api_server_refuses_is_reported_in_its_words(
-    shop: Namespace, fault: dict[str, object], words: str
+    shop: Namespace, fault: dict[str, object], words: str, reason: str
 ) -> None:
     good = {"name": "shipper", "image": "lab.local/busybox:1"}
     shop.apply(policy(sidecars=[{**good, **fault}]), deployment())
     status = shop.wait_status("log-shipper", pending=1)
     eventually(lambda: problems(shop.status("log-shipper")))
     (problem,) = problems(shop.status("log-shipper"))
-    assert problem["reason"] == "Refused"
+    assert problem["reason"] == reason
     assert words in problem["message"]
     assert len(problem["message"]) < 700
+    assert conditions(status)["Ready"] == ("False", reason)
     assert conditions(status)["RolloutComplete"][0] == "False"
     assert shop.get("deployment", "web")["metadata"]["generation"] == 1
     shop.apply(policy(sidecars=[good]))
@@ -129,8 +136,8 @@ def test_a_volume_source_of_an_odd_type_is_refused_and_stops_nobody(
     shop.apply(policy(volumes=[{"name": "v", "configMap": "my-name"}]), deployment())
     eventually(lambda: problems(shop.status("log-shipper")))
     status = shop.status("log-shipper")
-    assert problems(status)[0]["reason"] == "Refused"
-    assert conditions(status)["Ready"] == ("False", "Refused")
+    assert problems(status)[0]["reason"] == "Invalid"
+    assert conditions(status)["Accepted"] == ("False", "Invalid")
     assert controller.running()
 
 

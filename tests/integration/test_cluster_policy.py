@@ -189,8 +189,8 @@ def test_a_policy_that_the_api_server_refuses_holds_nobody_else_up(shop: Namespa
         status = shop.wait_status(name, current=1)
         assert problems(status) == []
     status = shop.wait_status("b-bad", pending=1)
-    assert [each["reason"] for each in problems(status)] == ["Refused"]
-    assert conditions(status)["Ready"] == ("False", "Refused")
+    assert [each["reason"] for each in problems(status)] == ["Invalid"]
+    assert conditions(status)["Ready"] == ("False", "Invalid")
     assert shop.sidecars("web") == ["proxy", "agent"]
     assert shop.get("deployment", "web")["metadata"]["generation"] == 2
     shop.apply(policy("b-bad"))

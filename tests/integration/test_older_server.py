@@ -2,13 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab import Lab
 from tests.support.authors import INSTALLED, PODS, WORKLOADS, may_not, refusal
-from tests.support.cluster import CRDS, Namespace, policy
+from tests.support.cluster import (
+    CRDS,
+    Namespace,
+    cluster_policy,
+    conditions,
+    deployment,
+    persisted,
+    policy,
+    problems,
+    writes,
+)
 from tests.support.labs import lab_for
+from tests.support.processes import Controller
 from tests.support.users import grant, let_write_policies, person
 from tests.support.waiting import eventually
 
@@ -44,3 +56,39 @@ def test_an_api_server_1_31_checks_authors(older: Lab) -> None:
     eventually(lambda: refusal(alice, default, wanted).endswith(lacked))
     grant(default, alice, [*WORKLOADS, PODS])
     assert refusal(alice, default, wanted) == ""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}],
+    ids=["dropped silently", "refused loudly"],
+)
+def test_an_api_server_that_drops_the_field_is_told_and_nothing_is_written(
+    older: Lab, tmp_path: Path, fields: dict[str, object]
+) -> None:
+    older.kubectl("apply", "-f", str(CRDS))
+    older.add_fake_nodes(1, kubelet="1.31.0", prefix="node")
+    name = f"shop-{len(fields)}"
+    older.kubectl("create", "namespace", name)
+    shop = Namespace(older, name)
+    sidecars = [{"name": "shipper", "image": "lab.local/busybox:1", **fields}]
+    nowhere = {"matchLabels": {"no": "namespace"}}
+    unused = cluster_policy(name, namespaceSelector=nowhere, sidecars=sidecars)
+    shop.apply(deployment(), policy(sidecars=sidecars))
+    older.kubectl("apply", "-f", "-", input=json.dumps(unused))
+    with Controller(older, tmp_path / "controller.log") as controller:
+        controller.start("--log-format", "json")
+        status = shop.wait_status("log-shipper", pending=1)
+        told = ("False", "ApiServerDropsField")
+        assert conditions(status)["ClusterCapable"] == conditions(status)["Ready"] == told
+        assert [each["reason"] for each in problems(status)] == ["ApiServerDropsField"]
+        assert "feature gate SidecarContainers" in problems(status)[0]["message"]
+        eventually(lambda: _conditions(older, name).get("ClusterCapable") == told)
+    written = {what.partition("/")[0] for _, what in persisted(writes(older))}
+    assert written <= {"nodes", "sidecarpolicies", "clustersidecarpolicies"}
+    assert shop.get("deployment", "web")["metadata"]["generation"] == 1
+
+
+def _conditions(lab: Lab, name: str) -> dict[str, tuple[str, str]]:
+    found = json.loads(lab.kubectl("get", "cscpol", name, "-o", "json"))
+    return conditions(found.get("status") or {})

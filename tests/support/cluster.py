@@ -84,9 +84,22 @@ class Namespace:
 
 def writes(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
     """Audit events of all writes that a user agent's prefix tells as one program's."""
+    return [event for event in _requests(lab, by) if not _is_dry_run(event)]
+
+
+def dry_runs(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
+    """The same of what was asked, but not written."""
+    return [event for event in _requests(lab, by) if _is_dry_run(event)]
+
+
+def _requests(lab: Lab, by: str) -> list[JSON]:
     lines = lab.audit_log.read_text().splitlines()
     events = (json.loads(line) for line in lines if line.startswith("{"))
     return [event for event in events if event.get("userAgent", "").startswith(by)]
+
+
+def _is_dry_run(event: JSON) -> bool:
+    return "dryRun=All" in event.get("requestURI", "")
 
 
 def persisted(events: Iterable[JSON]) -> list[tuple[str, str]]:

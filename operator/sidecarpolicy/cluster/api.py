@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout
@@ -63,13 +64,19 @@ class Api:
             query["continue"] = token
 
     async def create(
-        self, resource: Resource, obj: Mapping[str, Any], namespace: str | None = None
+        self,
+        resource: Resource,
+        obj: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Outcome:
         """Creates an object; a CONFLICT if there is one of that name."""
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         return await self._request(
             "POST",
             resource.path(namespace=namespace),
-            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            query={**query, "dryRun": "All"} if dry_run else query,
             data=json.dumps(obj).encode(),
             content_type="application/json",
         )
@@ -87,10 +94,6 @@ class Api:
             data=json.dumps(asked).encode(),
             content_type="application/json",
         )
-
-    async def server_version(self) -> Outcome:
-        """Asks the API server what it is; `gitVersion` in the body."""
-        return await self._request("GET", "/version")
 
     async def patch_json(
         self,
@@ -139,6 +142,25 @@ class Api:
             async for line in _lines(response):
                 yield json.loads(line)
 
+    async def server_version(self) -> Outcome:
+        """Reads what the API server says of itself; `gitVersion` is its version."""
+        return await self._request("GET", "/version")
+
+    async def metric(self, start: str) -> str:
+        """The first line of its /metrics that starts so; empty if there is none, or no right."""
+        url = f"{self._connection.server}/metrics"
+        try:
+            async with self._connection.session.get(
+                url, timeout=_TIMEOUT, headers={"Accept": "text/plain"}
+            ) as response:
+                if response.status == HTTPStatus.OK:
+                    async for line in _lines(response):
+                        if line.startswith(start.encode()):
+                            return line.decode(errors="replace")
+        except (ClientError, TimeoutError, OSError):
+            pass  # as good as no metric: there are other ways to find out
+        return ""
+
     async def _patch(
         self, path: str, patch: Any, content_type: str, *, dry_run: bool = False
     ) -> Outcome:
@@ -173,7 +195,7 @@ def _outcome(response: ClientResponse, content: bytes) -> Outcome:
     body = _json_object(content)
     if response.status < 400:
         if body is not None:
-            return Outcome(Result.DONE, body=body)
+            return Outcome(Result.DONE, body=body, code=response.status)
         # Not quoted: it may be what is left of an object.
         unreadable = f"the answer is no JSON object (HTTP {response.status})"
         return Outcome(Result.UNAVAILABLE, unreadable)
@@ -182,6 +204,7 @@ def _outcome(response: ClientResponse, content: bytes) -> Outcome:
     return Outcome(
         _result(response.status, status),
         f"{_readable(message)} (HTTP {response.status})",
+        code=response.status,
         retry_after=_seconds(response.headers.get("Retry-After")),
     )
 

@@ -31,6 +31,8 @@ class Outcome:
     body: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     items: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     """What was kept of a list's objects."""
+    code: int = field(default=0, compare=False)
+    """The HTTP status code; 0 where no answer came."""
     retry_after: float = 0.0
     """Seconds that the server asked us to wait."""
 

@@ -12,7 +12,7 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
 from sidecarpolicy.cluster.kubelets import Source
 from sidecarpolicy.cluster.reflector import Reflector
-from sidecarpolicy.cluster.resources import WORKLOADS
+from sidecarpolicy.cluster.resources import WEBHOOK_CONFIGURATIONS, WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
@@ -22,9 +22,10 @@ from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.labeller import Labeller
 from sidecarpolicy.controller.nodemetrics import NodeMetrics, effective, opened
+from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reconciler import Reconciler
-from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.controller.strays import Strays
+from sidecarpolicy.controller.webhooks import WebhookMirror
 from sidecarpolicy.core.capability import RULES, Rules, Strategy
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
@@ -82,18 +83,25 @@ class Controller:
         self._labeller = Labeller(api, self._inventory, self._gates)
         self._server_version = ServerVersion(api, self._judge_by)
         recorder = Recorder(api)
+        self._webhooks = WebhookMirror()
+        self._preflight = Preflight(
+            api, self._inventory, self._webhooks, home=options.exclusions.own_namespace
+        )
         self._strays = Strays(api, self._inventory, recorder)
         self._reconciler = Reconciler(
             api,
             self._inventory,
             recorder=recorder,
             departures=self._departures,
-            reporter=Reporter(api, self._inventory),
+            preflight=self._preflight,
             revert_share=options.revert_share,
         )
-        self._reflectors = [
-            Reflector(api, resource, WorkloadMirror(self._inventory, resource))
-            for resource in WORKLOADS.values()
+        self._reflectors: list[Reflector[Any]] = [
+            Reflector(api, WEBHOOK_CONFIGURATIONS, self._webhooks),
+            *(
+                Reflector(api, resource, WorkloadMirror(self._inventory, resource))
+                for resource in WORKLOADS.values()
+            ),
         ]
         self._counted = asyncio.Event()
 
@@ -150,4 +158,4 @@ class Controller:
         for reflector in self._reflectors:
             await reflector.listed.wait()
         log.info("The cluster is listed; the controller is ready")
-        await first_to_end(self._reconciler.run(), self._strays.run())
+        await first_to_end(self._reconciler.run(), self._preflight.run(), self._strays.run())

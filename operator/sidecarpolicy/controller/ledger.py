@@ -21,6 +21,8 @@ class Entry:
     uid: str
     generation: int
     summary: Summary
+    open: bool = False
+    """Whether dry runs are under way: counted for others' pace, but not reported yet."""
 
 
 class Ledger:
@@ -94,4 +96,5 @@ def _elsewhere(total: Counter[State], own: Entry | None) -> Elsewhere:
 
 
 def _about(entry: Entry, policy: PolicyFacts) -> bool:
-    return (entry.uid, entry.generation) == (policy.uid, policy.generation)
+    same = (entry.uid, entry.generation) == (policy.uid, policy.generation)
+    return same and not entry.open

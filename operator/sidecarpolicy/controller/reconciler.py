@@ -22,6 +22,7 @@ from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
+from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.core.facts import CLUSTER, Ref
 from sidecarpolicy.core.finding import Finding
@@ -53,15 +54,16 @@ class Reconciler:
         inventory: Inventory,
         *,
         departures: Departures,
+        preflight: Preflight,
         recorder: Recorder,
-        reporter: Reporter,
         revert_share: str,
     ) -> None:
         self._api = api
         self._inventory = inventory
         self._departures = departures
+        self._preflight = preflight
         self._recorder = recorder
-        self._reporter = reporter
+        self._reporter = Reporter(api, inventory)
         self._revert_share = revert_share
         self._ledger = Ledger()
         self._culprits = Culprits(api, inventory)
@@ -91,7 +93,9 @@ class Reconciler:
         for namespace in self._inventory.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
             try:
                 snapshot = self._snapshot(namespace)
-                self._note(snapshot, plan(snapshot), {})
+                decided = plan(snapshot)
+                asked = self._preflight.consider(snapshot, decided.standings)
+                self._note(snapshot, decided, {}, asked=asked)
             except Exception:
                 log.exception("Namespace %r: internal error, left out of the survey", namespace)
 
@@ -99,24 +103,28 @@ class Reconciler:
         if not self._inventory.knows(namespace):
             # Gone, or not seen yet, so that nobody knows whether it opted out.
             self._departures.consider(namespace, frozenset())
+            self._preflight.forget(namespace)
             self._look_at(self._ledger.drop(namespace))
             return
         snapshot = self._snapshot(namespace)
         decided = plan(snapshot)
+        asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)
         known = frozenset(policy.key for policy in snapshot.policies)
         self._departures.consider(namespace, decided.recorded - known)
         if any(attempt.superseded for attempt in attempts.values()):
             self._inventory.dirty_scopes.mark(namespace)
             return
-        self._note(snapshot, decided, attempts)
+        self._note(snapshot, decided, attempts, asked=asked)
         await self._tell(snapshot, decided)
         await self._report(namespace)
 
     def _snapshot(self, namespace: str) -> Snapshot:
         """What the cluster shows, with what only we know: refusals, rests, other namespaces."""
+        shown = self._inventory.snapshot(namespace, gone=self._departures.proved(namespace))
         return replace(
-            self._inventory.snapshot(namespace, gone=self._departures.proved(namespace)),
+            shown,
+            blocked=self._preflight.holds(shown),
             refused=self._culprits.held(),
             elsewhere=self._ledger.elsewhere(namespace),
             resting=frozenset(ref for ref in self._rested if self._rests(ref)),
@@ -206,13 +214,25 @@ class Reconciler:
                 if each.finding is not None and each.finding.reason is Reason.MISSED_ADMISSION:
                     await self._recorder.tell(each.ref, uids[each.ref], each.finding)
 
-    def _note(self, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]) -> None:
-        """Writes down what the pass came to, for all policies."""
+    def _note(
+        self,
+        snapshot: Snapshot,
+        decided: Plan,
+        attempts: Mapping[Ref, Attempt],
+        *,
+        asked: frozenset[str],
+    ) -> None:
+        """Writes down what the pass came to, for all policies; `asked` wait for dry runs."""
+        space = snapshot.namespace
         entries = {}
         for policy in snapshot.policies:
             standings = report(policy.key, decided.standings[policy.key], attempts)
-            entries[policy.key] = Entry(policy.uid, policy.generation, summarize(standings))
-        self._look_at(self._ledger.put(snapshot.namespace, entries))
+            summary = replace(
+                summarize(standings), preflight=self._preflight.told(space, policy.key)
+            )
+            open_ = policy.key in asked
+            entries[policy.key] = Entry(policy.uid, policy.generation, summary, open_)
+        self._look_at(self._ledger.put(space, entries))
 
     def _look_at(self, scopes: Iterable[str]) -> None:
         for scope in scopes:
@@ -223,6 +243,8 @@ class Reconciler:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for policy in self._inventory.policies(scope):
             summary = self._ledger.summary(policy)
+            if summary is not None and scope == CLUSTER:
+                summary = self._preflight.of_all(policy, summary)
             if summary is None:
                 continue
             status = policy_status(

@@ -22,8 +22,8 @@ from sidecarpolicy.api.names import (
     OVERRIDE_ANNOTATION,
 )
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.blocks import EVERYWHERE, refused, said
+from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding

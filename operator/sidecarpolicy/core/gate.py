@@ -5,10 +5,10 @@ in 1.29, locked in 1.33) and the API server's own metric, which is gone from 1.3
 measured on real API servers; an absent metric is never a "no".
 """
 
-import re
 from enum import StrEnum
 from typing import Final
 
+from sidecarpolicy.core import featuregate
 from sidecarpolicy.core.capability import minor_version
 from sidecarpolicy.core.reading import Answer
 
@@ -23,7 +23,7 @@ class Gate(StrEnum):
 
 METRIC: Final = 'kubernetes_feature_enabled{name="SidecarContainers"'
 """How the line in /metrics starts."""
-_VALUE: Final = re.compile(r"\}\s+([01])(?:\.0)?$")
+_READ: Final = {featuregate.Gate.ON: Gate.ON, featuregate.Gate.OFF: Gate.OFF}
 
 
 def by_version(version: str) -> Gate:
@@ -36,10 +36,8 @@ def by_version(version: str) -> Gate:
 
 def by_metric(line: str) -> Gate:
     """What the metric's line says; the empty text is no line."""
-    found = _VALUE.search(line)
-    if found is None:
-        return Gate.UNKNOWN
-    return Gate.ON if found[1] == "1" else Gate.OFF
+    read = featuregate.gate_in(line.encode())
+    return _READ.get(read, Gate.UNKNOWN) if read is not None else Gate.UNKNOWN
 
 
 def by_comparison(elsewhere: Answer, *, webhooks_there: bool) -> Gate:
