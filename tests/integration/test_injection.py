@@ -11,7 +11,7 @@ from tests.support.cluster import (
     persisted,
     policy,
     problems,
-    writes,
+    writes_in,
 )
 from tests.support.processes import Controller
 from tests.support.waiting import eventually, stays
@@ -163,13 +163,13 @@ def test_an_idle_controller_and_its_successor_write_nothing(
 ) -> None:
     shop.apply(policy(), deployment())
     shop.wait_status("log-shipper", current=1)
-    before = len(writes(shop.lab))
+    before = len(writes_in(shop))
     assert before > 0
-    stays(lambda: len(writes(shop.lab)), seconds=5)
+    stays(lambda: len(writes_in(shop)), seconds=5)
     controller.stop()
     controller.start()
-    stays(lambda: len(writes(shop.lab)), seconds=10)
-    assert persisted(writes(shop.lab)[before:]) == []
+    stays(lambda: len(writes_in(shop)), seconds=10)
+    assert persisted(writes_in(shop)[before:]) == []
 
 
 def test_a_controller_that_is_killed_between_writes_is_carried_on_by_the_next(

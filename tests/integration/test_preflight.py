@@ -19,7 +19,7 @@ from tests.support.cluster import (
     dry_runs,
     policy,
     problems,
-    writes,
+    writes_in,
 )
 from tests.support.processes import Controller
 from tests.support.users import User
@@ -232,7 +232,7 @@ def test_a_policy_costs_few_dry_runs_and_none_when_idle(space: Namespace) -> Non
         return sum(mine)
 
     assert stays(asked, seconds=3) == 2
-    assert stays(lambda: len(writes(space.lab)), seconds=1)
+    assert stays(lambda: len(writes_in(space)), seconds=1)
 
 
 def test_the_controllers_account_may_create_pods_as_dry_runs_only(

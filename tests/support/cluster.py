@@ -87,6 +87,12 @@ def writes(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
     return [event for event in _requests(lab, by) if not _is_dry_run(event)]
 
 
+def writes_in(space: Namespace) -> list[JSON]:
+    """Our writes there, or to no namespace: objects of other tests may still be going."""
+    places = (space.name, None)
+    return [each for each in writes(space.lab) if each["objectRef"].get("namespace") in places]
+
+
 def dry_runs(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
     """The same of what was asked, but not written."""
     return [event for event in _requests(lab, by) if _is_dry_run(event)]
