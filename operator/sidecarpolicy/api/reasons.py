@@ -57,6 +57,18 @@ class Reason(StrEnum):
     VERSION_UNREADABLE = "VersionUnreadable"
     UNDECIDED = "Undecided"
 
+    # One Pod with native sidecars (see core.diagnosis).
+    NODE_REJECTS_SIDECARS = "NodeRejectsSidecars"
+    RESTART_POLICY_STRIPPED = "RestartPolicyStripped"
+    SIDECAR_KILLED_AT_SHUTDOWN = "SidecarKilledAtShutdown"
+    KNOWN_KUBELET_BUG = "KnownKubeletBug"
+    NO_MATCHING_NODE = "NoMatchingNode"
+    NODE_IGNORES_SIDECARS = "NodeIgnoresSidecars"
+    IMAGE_PULL_FAILING = "ImagePullFailing"
+    STARTUP_PROBE_FAILING = "StartupProbeFailing"
+    CRASH_LOOPING = "CrashLooping"
+    INIT_CONTAINER_BLOCKED = "InitContainerBlocked"
+
     # What sidecars cost.
     NO_RESOURCE_REQUEST = "NoResourceRequest"
     POD_REQUEST_LOWERED = "PodRequestLowered"

@@ -1,0 +1,153 @@
+"""Advice: the words for everything that can be wrong with a Pod's native sidecars.
+
+Messages keep to what stays the same while the trouble lasts (no times, no counts, no scheduler's
+statistics), so that they are written once. docs/troubleshooting.md explains each; a test
+holds the two together.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong with a Pod, and what to do about it.
+
+    `stuck`: it does not run as it should; otherwise it has run, and something went wrong. `seen` is
+    what Kubernetes itself said, which may change from minute to minute.
+    """
+
+    reason: Reason
+    message: str
+    next_step: str
+    container: str = ""
+    """The init container that is at fault; empty where the Pod as a whole is concerned."""
+    stuck: bool = True
+    seen: str = field(default="", compare=False)
+
+    @property
+    def finding(self) -> Finding:
+        """For statuses and Events."""
+        return Finding(self.reason, f"{self.message}. {self.next_step}.")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A message with places in braces, and the next step."""
+
+    reason: Reason
+    message: str
+    next_step: str
+    stuck: bool = True
+
+    def on(self, container: str = "", *, seen: str = "", **places: object) -> Diagnosis:
+        """The diagnosis for one Pod; `seen` is what Kubernetes itself said."""
+        places["container"] = container
+        return Diagnosis(
+            self.reason,
+            self.message.format_map(places),
+            self.next_step.format_map(places),
+            container,
+            self.stuck,
+            seen,
+        )
+
+
+_READ_LOG = "Read its log with kubectl logs POD -c {container} --previous"
+
+NODE_REJECTS: Final = Advice(
+    Reason.NODE_REJECTS_SIDECARS,
+    "node {node} refused the Pod because of its native sidecars ({evidence})",
+    "Keep such Pods on capable nodes with nodeRule: Require or Avoid and without nodeName, or "
+    "upgrade the kubelet to 1.29 or later",
+)
+NODE_IGNORES: Final = Advice(
+    Reason.NODE_IGNORES_SIDECARS,
+    "node {node} takes sidecar {container} for an ordinary init container and waits for its end "
+    "for ever ({evidence})",
+    "Keep such Pods on capable nodes with nodeRule: Require or Avoid and without nodeName, or "
+    "upgrade the kubelet to 1.29 or later",
+)
+STRIPPED: Final = Advice(
+    Reason.RESTART_POLICY_STRIPPED,
+    "sidecar {container} lost its restartPolicy: Always when the Pod was created, so it is an "
+    "ordinary init container, and the Pod hangs in Init",
+    "A mutating webhook that was built against an old API, or an API server without the feature "
+    "SidecarContainers, dropped the field: look through kubectl get mutatingwebhookconfigurations, "
+    "update or exclude the one that rewrites Pods, then create the Pod anew",
+)
+CREATION_REFUSED: Final = Advice(
+    Reason.RESTART_POLICY_STRIPPED,
+    "no Pod can be created: a sidecar loses its restartPolicy: Always on the way, and the API "
+    "server refuses what an ordinary init container must not have",
+    "A mutating webhook that was built against an old API, or an API server without the feature "
+    "SidecarContainers, dropped the field: look through kubectl get mutatingwebhookconfigurations, "
+    "update or exclude the one that rewrites Pods",
+)
+KILLED: Final = Advice(
+    Reason.SIDECAR_KILLED_AT_SHUTDOWN,
+    "sidecar {container} was killed (exit code 137) after the application had ended: it had not "
+    "ended by itself when the grace period of {grace} seconds was over",
+    "Let it end on SIGTERM, which a shell as the first process ignores, or raise the grace period "
+    "with minTerminationGracePeriodSeconds",
+    stuck=False,
+)
+NO_NODE: Final = Advice(
+    Reason.NO_MATCHING_NODE,
+    "no node takes the Pod: its node rule allows only nodes that run native sidecars, and none of "
+    "those fits",
+    "See what the scheduler says with kubectl describe pod, and which nodes are capable with "
+    "kubectl get nodes -L sidecarpolicy.dev/native-sidecars; upgrade kubelets or add nodes, or use "
+    "nodeRule: Avoid where nodes are made on demand",
+)
+IMAGE: Final = Advice(
+    Reason.IMAGE_PULL_FAILING,
+    "image {image} of sidecar {container} cannot be pulled",
+    "Check its name and tag, whether the node reaches the registry, and the Pod's imagePullSecrets",
+)
+STARTUP_PROBE: Final = Advice(
+    Reason.STARTUP_PROBE_FAILING,
+    "sidecar {container} does not pass its startup probe, and the containers after it wait",
+    "See the probe's result with kubectl describe pod and the log with kubectl logs POD -c "
+    "{container} --previous; correct the sidecar, or give its startupProbe more time",
+)
+CRASHES: Final = Advice(
+    Reason.CRASH_LOOPING,
+    "sidecar {container} ends again and again ({how})",
+    _READ_LOG,
+)
+BLOCKED: Final = Advice(
+    Reason.INIT_CONTAINER_BLOCKED,
+    "init container {container}, which is no sidecar, holds the Pod up: {how}",
+    "Read its log with kubectl logs POD -c {container}; if it needs a sidecar, let that one start "
+    "before it, with placement: First or order",
+)
+PROBE_GIVEN_UP: Final = Advice(
+    Reason.KNOWN_KUBELET_BUG,
+    "kubelet {version} has the bug {issue}: it probes sidecar {container} no more since it "
+    "restarted it, so the Pod hangs in Init",
+    "Delete the Pod; upgrade the kubelet to {cure}, or give the startup probe more time",
+)
+NO_SIGTERM: Final = Advice(
+    Reason.KNOWN_KUBELET_BUG,
+    "kubelet {version} has the bug {issue}: sidecar {container} is not told to end, because the "
+    "Pod was deleted before all of its sidecars had started",
+    "Wait for the grace period of {grace} seconds; upgrade the kubelet to {cure}",
+    stuck=False,
+)
+STATUS_FROZEN: Final = Advice(
+    Reason.KNOWN_KUBELET_BUG,
+    "API server {version} has the bug {issue}: the Pod's status shows for ever how sidecar "
+    "{container} once ended, although it may run again",
+    "Upgrade the API server to {cure}; until then look at the container itself with kubectl logs "
+    "POD -c {container}",
+)
+
+ALL: Final = (
+    NODE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM, STATUS_FROZEN,
+    NO_NODE, NODE_IGNORES, IMAGE, STARTUP_PROBE, CRASHES, BLOCKED,
+)  # fmt: skip
+"""The worst first."""

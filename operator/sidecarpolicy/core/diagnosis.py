@@ -1,0 +1,298 @@
+"""Diagnosis: what is wrong with a Pod that has native sidecars, and what to do next.
+
+A chain of named checks over facts; the first that finds something answers. A Pod that is merely
+starting is not stuck: what may take how long stands in `Patience`, and the clock is an argument.
+Container states and conditions are enough for it: Events are lost and expire, so they
+only decide where no Pod exists.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecarpolicy.core import advice, kubeletbugs
+from sidecarpolicy.core.advice import Diagnosis
+from sidecarpolicy.core.capability import Verdict
+from sidecarpolicy.core.facts import NodeFacts
+from sidecarpolicy.core.podfacts import ContainerFacts, Ended, PodFacts
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long, in seconds, something may last before it is called wrong."""
+
+    scheduling: float = 30
+    """Without a node: the scheduler, and most of all an autoscaler, need a moment."""
+    init: float = 300
+    """An ordinary init container: migrations and downloads take their time."""
+    hanging: float = 10
+    """A sidecar that runs as an ordinary init container: it could still end by itself."""
+    steady: float = 60
+    """A container that ran for so long is not in a crash loop."""
+    crashes: int = 2
+    """Restarts before that: a first crash may only mean that something else was not there yet."""
+    probing: float = 30
+    """Between the last failure that a startup probe allows and the restart it leads to."""
+    frozen: float = 60
+    """An ended sidecar beside a running application: the kubelet's own back-off shows at once."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One Pod with all that a diagnosis may look at."""
+
+    pod: PodFacts
+    now: float
+    node: NodeFacts | None = None
+    """Its node, where it has one that is known."""
+    server: str = ""
+    """The API server's version, where that is known."""
+    meant: frozenset[str] = frozenset()
+    """Names of its native sidecars in the template of its owner, where that was read."""
+    patience: Patience = field(default_factory=Patience)
+
+
+Check = Callable[[Case], Diagnosis | None]
+
+_REFUSED: Final = "InitContainerRestartPolicyForbidden"
+"""What kubelet 1.28, and later ones without the feature, make of a Pod with native sidecars."""
+
+_NEEDS_RESTART_POLICY: Final = "may not be set for init containers without restartPolicy=Always"
+"""How the API server refuses a probe or a hook of what is no native sidecar any more."""
+
+_NO_IMAGE: Final = frozenset(
+    {
+        "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
+        "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
+    }
+)  # fmt: skip
+_BACK_OFF: Final = "CrashLoopBackOff"
+_KILLED: Final = 137
+_SIGNALS: Final = frozenset({137, 143})
+_SHORT_PROBE: Final = 5.0
+"""Seconds; within fewer, a container may as well have ended by itself."""
+
+
+def rejected_by_node(case: Case) -> Diagnosis | None:
+    """The kubelet refused the Pod; whoever owns it creates one after the other."""
+    pod = case.pod
+    if (pod.phase, pod.reason) != ("Failed", _REFUSED):
+        return None
+    said = case.node.capability.evidence if case.node is not None else "its version is not known"
+    return advice.NODE_REJECTS.on(node=pod.node, evidence=said, seen=pod.message)
+
+
+def restart_policy_stripped(case: Case) -> Diagnosis | None:
+    """A sidecar by its record, or by its owner's template, is none in the Pod."""
+    meant = case.pod.recorded | case.meant
+    for each in case.pod.init:
+        if each.name in meant and not each.native and case.pod.phase != "Succeeded":
+            return advice.STRIPPED.on(each.name)
+    return None
+
+
+def killed_at_shutdown(case: Case) -> Diagnosis | None:
+    """The application had ended, and the sidecar had to be killed."""
+    pod = case.pod
+    ends = [each.ended for each in pod.apps if each.ended is not None]
+    if not (pod.over or pod.deleting) or len(ends) < len(pod.apps):
+        return None
+    last = max((each.finished for each in ends), default=0.0)
+    for each in pod.native:
+        end = each.ended
+        killed = end is not None and end.code == _KILLED and end.reason != "OOMKilled"
+        if end is not None and killed and end.finished >= last:
+            return advice.KILLED.on(each.name, grace=pod.grace_seconds)
+    return None
+
+
+def probe_given_up(case: Case) -> Diagnosis | None:
+    """A probe that ran would have killed the container again by now: nobody probes."""
+    bug, pod = kubeletbugs.PROBE_GIVEN_UP, case.pod
+    if pod.restart_policy != "Never" or not bug.affects(_kubelet(case)):
+        return None
+    for each in pod.native:
+        if each.startup_seconds is None or each.running_since is None or each.started:
+            continue
+        due = each.running_since + each.startup_seconds + case.patience.probing + pod.grace_seconds
+        if each.restarts and case.now > due:
+            return advice.PROBE_GIVEN_UP.on(
+                each.name, version=_kubelet(case), issue=bug.issue, cure=bug.cure
+            )
+    return None
+
+
+def no_sigterm(case: Case) -> Diagnosis | None:
+    """The Pod is being deleted, and a sidecar runs while one after it never started."""
+    bug, pod = kubeletbugs.NO_SIGTERM, case.pod
+    if not pod.deleting or pod.over or not bug.affects(_kubelet(case)):
+        return None
+    idle = [index for index, each in enumerate(pod.init) if each.native and _never_ran(each)]
+    for each in pod.init[: max(idle, default=0)]:
+        if each.native and each.running_since is not None:
+            return advice.NO_SIGTERM.on(
+                each.name, version=_kubelet(case), issue=bug.issue, cure=bug.cure,
+                grace=pod.grace_seconds,
+            )  # fmt: skip
+    return None
+
+
+def status_frozen(case: Case) -> Diagnosis | None:
+    """A sidecar ended while the application runs, and its status does not move on."""
+    bug, pod = kubeletbugs.STATUS_FROZEN, case.pod
+    if pod.restart_policy == "Always" or pod.phase != "Running" or pod.deleting:
+        return None
+    if not bug.affects(case.server) or not any(each.running_since for each in pod.apps):
+        return None
+    for each in pod.native:
+        if each.ended is not None and case.now > each.ended.finished + case.patience.frozen:
+            return advice.STATUS_FROZEN.on(
+                each.name, version=case.server, issue=bug.issue, cure=bug.cure
+            )
+    return None
+
+
+def no_matching_node(case: Case) -> Diagnosis | None:
+    """The scheduler finds no node, and our rule is one of the reasons."""
+    since = case.pod.unschedulable_since
+    if since is None or not case.pod.ruled or case.now < since + case.patience.scheduling:
+        return None
+    if "node affinity/selector" not in case.pod.unschedulable:
+        return None
+    return advice.NO_NODE.on(seen=case.pod.unschedulable)
+
+
+def ignored_by_node(case: Case) -> Diagnosis | None:
+    """The kubelet waits for the sidecar to end, which it never does."""
+    pod, node, blocker = case.pod, case.node, case.pod.blocker
+    if node is None or node.capability.verdict is not Verdict.IGNORES or pod.over or not blocker:
+        return None
+    since = blocker.running_since
+    if not blocker.native or since is None or case.now < since + case.patience.hanging:
+        return None
+    return advice.NODE_IGNORES.on(blocker.name, node=pod.node, evidence=node.capability.evidence)
+
+
+def image_pull_failing(case: Case) -> Diagnosis | None:
+    """A sidecar's image is not to be had."""
+    for each in case.pod.native:
+        if each.waiting in _NO_IMAGE:
+            return advice.IMAGE.on(each.name, image=each.image, seen=each.detail)
+    return None
+
+
+def startup_probe_failing(case: Case) -> Diagnosis | None:
+    """The kubelet restarted a sidecar because of its startup probe, which has not passed yet."""
+    for each in case.pod.native:
+        if not each.started and _ended_by_probe(each, case) and not case.pod.over:
+            return advice.STARTUP_PROBE.on(each.name, seen=each.detail)
+    return None
+
+
+def crash_looping(case: Case) -> Diagnosis | None:
+    """A sidecar ends again and again."""
+    for each in case.pod.native:
+        if _crashes(each, case):
+            return advice.CRASHES.on(each.name, how=_how_it_ended(each), seen=each.detail)
+    return None
+
+
+def init_container_blocked(case: Case) -> Diagnosis | None:
+    """Not a sidecar but an ordinary init container is what the Pod waits for."""
+    blocker = case.pod.blocker
+    if blocker is None or blocker.native or case.pod.over:
+        return None
+    since = blocker.running_since
+    how = ""
+    if blocker.waiting in _NO_IMAGE:
+        how = f"its image {blocker.image} cannot be pulled"
+    elif _crashes(blocker, case):
+        how = f"it ends again and again ({_how_it_ended(blocker)})"
+    elif since is not None and case.now > since + case.patience.init:
+        how = f"it has been running for more than {case.patience.init / 60:.0f} minutes"
+    return advice.BLOCKED.on(blocker.name, how=how, seen=blocker.detail) if how else None
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    rejected_by_node,
+    restart_policy_stripped,
+    killed_at_shutdown,
+    probe_given_up,
+    no_sigterm,
+    status_frozen,
+    no_matching_node,
+    ignored_by_node,
+    image_pull_failing,
+    startup_probe_failing,
+    crash_looping,
+    init_container_blocked,
+)
+
+
+def diagnose(case: Case) -> Diagnosis | None:
+    """What is wrong with the Pod; None if nothing is, as far as can be told by now."""
+    return next((found for check in CHECKS if (found := check(case)) is not None), None)
+
+
+def creation_refused(message: str) -> Diagnosis | None:
+    """What the message of a FailedCreate event on a Pod's owner says about native sidecars."""
+    refused = _NEEDS_RESTART_POLICY in message
+    return advice.CREATION_REFUSED.on(seen=message) if refused else None
+
+
+def settled(pod: PodFacts, now: float, *, patience: Patience = Patience()) -> bool:
+    """Whether nothing can come to be wrong with the Pod before there is news of it."""
+    if pod.over:
+        return True
+    if pod.deleting or pod.blocker is not None:
+        return False
+    return all(_steady(each, now, patience) for each in pod.native)
+
+
+def _steady(container: ContainerFacts, now: float, patience: Patience) -> bool:
+    since = container.running_since
+    calm = container.restarts < patience.crashes or now >= (since or 0) + patience.steady
+    return container.serves and calm
+
+
+def _kubelet(case: Case) -> str:
+    return case.node.kubelet.version if case.node is not None else ""
+
+
+def _never_ran(container: ContainerFacts) -> bool:
+    return container.running_since is None and container.ended is None and container.last is None
+
+
+def _latest_end(container: ContainerFacts) -> Ended | None:
+    return container.ended or container.last
+
+
+def _ended_by_probe(container: ContainerFacts, case: Case) -> bool:
+    """Whether the last run took as long as the startup probe has patience, and the kubelet needs
+    to end it then. One that passed and ended much later was ended by something else.
+    """
+    end, allowed = _latest_end(container), container.startup_seconds
+    if end is None or allowed is None or end.reason == "OOMKilled":
+        return False
+    longest = allowed + case.pod.grace_seconds + case.patience.probing
+    in_time = allowed - 1 <= end.lasted <= longest
+    return in_time and (end.code in _SIGNALS or allowed >= _SHORT_PROBE)
+
+
+def _crashes(container: ContainerFacts, case: Case) -> bool:
+    """A back-off of the kubelet's, or run after run that is short."""
+    if case.pod.over or case.pod.deleting or container.restarts < case.patience.crashes:
+        return False
+    end, since = _latest_end(container), container.running_since
+    if container.waiting == _BACK_OFF:
+        return True
+    short = end is not None and end.lasted < case.patience.steady
+    return short and (since is None or case.now < since + case.patience.steady)
+
+
+def _how_it_ended(container: ContainerFacts) -> str:
+    end = _latest_end(container)
+    if end is None:
+        return "it cannot be started"
+    told = end.reason not in ("", "Error", "Completed")
+    return f"exit code {end.code}, {end.reason}" if told else f"exit code {end.code}"

@@ -1,0 +1,278 @@
+"""Pod facts: what a diagnosis needs of one Pod, as a compact value; never the object itself.
+
+    Pod (raw) → pod_facts → core.diagnosis → core.podtally → status, Event, metric
+
+Times are seconds since 1970, so that the clock is a plain number wherever it is passed in.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sidecarpolicy.api.names import CAPABILITY_LABEL
+from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
+from sidecarpolicy.core.record import Record, read_record
+
+_SIDECAR_PART: Final = "container/"
+_DEFAULT_GRACE: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one run of a container ended."""
+
+    code: int
+    reason: str = ""
+    started: float = 0.0
+    finished: float = 0.0
+
+    @property
+    def lasted(self) -> float:
+        """Seconds that the run took; timestamps are whole seconds."""
+        return self.finished - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container: whether it is a native sidecar, and what the kubelet last said of it."""
+
+    name: str
+    image: str = ""
+    native: bool = False
+    startup_seconds: float | None = None
+    """How long its startup probe fails before the kubelet restarts it; None without a probe."""
+    waiting: str = ""
+    """Reason of the waiting state; the kubelet gives one for each."""
+    detail: str = ""
+    """The kubelet's words about the waiting state."""
+    running_since: float | None = None
+    started: bool = False
+    """That it passed its startup probe, or has none: kubelets since 1.28 say so of sidecars."""
+    ended: Ended | None = None
+    last: Ended | None = None
+    """How the run before this one ended."""
+    restarts: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether a native sidecar was observed running."""
+        return self.native and self.running_since is not None and self.started
+
+    @property
+    def done(self) -> bool:
+        """Whether the init containers after this one may start."""
+        return self.serves if self.native else self.ended is not None and self.ended.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose Pod it is: `ref` for people, and the object that Events can be about."""
+
+    ref: Ref
+    direct: Ref
+    uid: str
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One Pod, as far as its native sidecars are concerned."""
+
+    ref: Ref
+    uid: str
+    version: int
+    owner: Owner
+    sidecars: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """By policy key, the names of the sidecars that its record names."""
+    created: float = 0.0
+    deleting: bool = False
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    restart_policy: str = "Always"
+    grace_seconds: int = _DEFAULT_GRACE
+    ruled: bool = False
+    """Whether a node rule on our label stands in it."""
+    unschedulable_since: float | None = None
+    unschedulable: str = ""
+    """The scheduler's words."""
+    init: tuple[ContainerFacts, ...] = ()
+    apps: tuple[ContainerFacts, ...] = ()
+
+    @property
+    def native(self) -> tuple[ContainerFacts, ...]:
+        """Its native sidecars."""
+        return tuple(each for each in self.init if each.native)
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """Names of all sidecars that policies added."""
+        return frozenset(name for _, names in self.sidecars for name in names)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, and nothing of it will run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def blocker(self) -> ContainerFacts | None:
+        """The init container that the others wait for; None once the application may start."""
+        return next((each for each in self.init if not each.done), None)
+
+
+def concerns_us(pod: RawObject) -> bool:
+    """Whether a raw Pod has native sidecars, or is meant to have some by its record."""
+    init = pod["spec"].get("initContainers") or ()
+    return any(_is_native(each) for each in init) or bool(_recorded(pod))
+
+
+def pod_facts(pod: RawObject) -> PodFacts:
+    """Facts of a raw Pod."""
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    ref = Ref("Pod", sys.intern(meta["namespace"]), meta["name"])
+    waits = _unschedulable(status)
+    return PodFacts(
+        ref=ref,
+        uid=meta["uid"],
+        version=version(meta),
+        owner=_owner(pod, ref),
+        sidecars=_recorded(pod),
+        created=seconds(meta.get("creationTimestamp")),
+        deleting="deletionTimestamp" in meta,
+        phase=sys.intern(status.get("phase") or "Pending"),
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        node=sys.intern(spec.get("nodeName") or ""),
+        restart_policy=sys.intern(spec.get("restartPolicy") or "Always"),
+        grace_seconds=meta.get(
+            "deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+        ),
+        ruled=_ruled(spec),
+        unschedulable_since=seconds(waits.get("lastTransitionTime")) if waits else None,
+        unschedulable=waits.get("message") or "",
+        init=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
+        apps=_containers(spec.get("containers"), status.get("containerStatuses")),
+    )
+
+
+def native_names(template: RawObject) -> frozenset[str]:
+    """Names of the native sidecars in a Pod template."""
+    return frozenset(
+        each["name"] for each in template["spec"].get("initContainers") or () if _is_native(each)
+    )
+
+
+def seconds(time: str | None) -> float:
+    """An RFC 3339 time in seconds since 1970; 0 where there is none."""
+    return datetime.fromisoformat(time).timestamp() if time else 0.0
+
+
+def owner_of(meta: RawObject, kind: str, *, uid: str, api_version: str) -> Owner:
+    """The workload that people know an object by: a ReplicaSet is its Deployment's."""
+    direct = Ref(sys.intern(kind), sys.intern(meta["namespace"]), sys.intern(meta["name"]))
+    name, _, suffix = direct.name.rpartition("-")
+    hashed = (meta.get("labels") or {}).get("pod-template-hash") == suffix
+    top = kind == "ReplicaSet" and name and hashed
+    shown = Ref("Deployment", direct.namespace, sys.intern(name)) if top else direct
+    return Owner(shown, direct, uid, api_version)
+
+
+def _owner(pod: RawObject, ref: Ref) -> Owner:
+    meta = pod["metadata"]
+    found = controlling_owner(meta)
+    if found is None:
+        return Owner(ref, ref, meta["uid"], "v1")
+    reference = next(each for each in meta["ownerReferences"] if each.get("controller"))
+    named = {**meta, "name": found[1]}
+    api = sys.intern(reference.get("apiVersion") or "")
+    return owner_of(named, reference["kind"], uid=reference.get("uid") or "", api_version=api)
+
+
+def _recorded(pod: RawObject) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    record = read_record(pod)
+    policies = record.policies if isinstance(record, Record) else {}
+    return tuple(
+        (sys.intern(key), names)
+        for key, each in sorted(policies.items())
+        if (names := _sidecar_names(each.parts))
+    )
+
+
+def _sidecar_names(parts: Iterable[str]) -> tuple[str, ...]:
+    found = (part for part in parts if part.startswith(_SIDECAR_PART))
+    return tuple(sys.intern(part.removeprefix(_SIDECAR_PART)) for part in sorted(found))
+
+
+def _ruled(spec: RawObject) -> bool:
+    """Whether our label is asked for, as a selector entry or in a required term."""
+    if CAPABILITY_LABEL in (spec.get("nodeSelector") or {}):
+        return True
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    return any(
+        expression.get("key") == CAPABILITY_LABEL
+        for term in required.get("nodeSelectorTerms") or ()
+        for expression in term.get("matchExpressions") or ()
+    )
+
+
+def _unschedulable(status: RawObject) -> Mapping[str, Any]:
+    """The condition by which the scheduler says that no node fits; empty if it does not."""
+    for each in status.get("conditions") or ():
+        asked = (each.get("type"), each.get("status"), each.get("reason"))
+        if asked == ("PodScheduled", "False", "Unschedulable"):
+            found: Mapping[str, Any] = each
+            return found
+    return {}
+
+
+def _containers(
+    specs: Iterable[RawObject] | None, statuses: Iterable[RawObject] | None
+) -> tuple[ContainerFacts, ...]:
+    by_name = {each["name"]: each for each in statuses or ()}
+    return tuple(_container(each, by_name.get(each["name"], {})) for each in specs or ())
+
+
+def _container(spec: RawObject, status: RawObject) -> ContainerFacts:
+    state, before = status.get("state") or {}, status.get("lastState") or {}
+    waiting, running = state.get("waiting") or {}, state.get("running")
+    return ContainerFacts(
+        name=sys.intern(spec["name"]),
+        image=sys.intern(spec.get("image") or ""),
+        native=_is_native(spec),
+        startup_seconds=_startup_seconds(spec.get("startupProbe")),
+        waiting=sys.intern(waiting.get("reason") or ""),
+        detail=waiting.get("message") or "",
+        running_since=seconds(running.get("startedAt")) if running is not None else None,
+        started=bool(status.get("started")),
+        ended=_ended(state.get("terminated")),
+        last=_ended(before.get("terminated")),
+        restarts=status.get("restartCount") or 0,
+    )
+
+
+def _is_native(container: RawObject) -> bool:
+    return container.get("restartPolicy") == "Always"
+
+
+def _startup_seconds(probe: RawObject | None) -> float | None:
+    """From the start of a container to the last of the failures that the probe allows."""
+    if probe is None:
+        return None
+    period = probe.get("periodSeconds") or 10
+    allowed = probe.get("failureThreshold") or 3
+    return float((probe.get("initialDelaySeconds") or 0) + (allowed - 1) * period)
+
+
+def _ended(terminated: RawObject | None) -> Ended | None:
+    if terminated is None:
+        return None
+    return Ended(
+        code=terminated.get("exitCode") or 0,
+        reason=terminated.get("reason") or "",
+        started=seconds(terminated.get("startedAt")),
+        finished=seconds(terminated.get("finishedAt")),
+    )
