@@ -272,6 +272,11 @@ class WorkloadCounts(Model):
 class PodCounts(Model):
     """Pods by what was seen of their sidecars."""
 
+    total: int = Field(default=0, description="Pods that are to run with the policy's sidecars.")
+    running: int = Field(default=0, description="Those whose sidecars were observed running.")
+    stuck: int = Field(
+        default=0, description="Those that something keeps from running; `problems` says what."
+    )
     missed: int = Field(
         default=0, description="Pods and Jobs created without their sidecars, unseen by us."
     )

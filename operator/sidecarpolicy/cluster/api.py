@@ -32,6 +32,10 @@ class Api:
         """Reads one object. GONE only if the server says that this very object is absent."""
         return await self._request("GET", resource.path(namespace=namespace, name=name))
 
+    async def version(self) -> Outcome:
+        """Reads what the API server says of its own version."""
+        return await self._request("GET", "/version")
+
     async def list_all(
         self,
         resource: Resource,
@@ -50,9 +54,7 @@ class Api:
         of raw objects is in memory; `body` is the last page.
         """
         items: list[Any] = []
-        query = {"limit": str(page)}
-        query |= {"labelSelector": labels} if labels else {}
-        query |= {"fieldSelector": fields} if fields else {}
+        query = {"limit": str(page), **_selectors(labels, fields)}
         while True:
             answer = await self._request("GET", resource.path(namespace=namespace), query=query)
             if not answer.done:
@@ -122,7 +124,7 @@ class Api:
         return await self._patch(f"{path}{subresource and '/' + subresource}", patch, _MERGE_PATCH)
 
     async def watch(
-        self, resource: Resource, *, since: str, seconds: int
+        self, resource: Resource, *, since: str, seconds: int, labels: str = "", fields: str = ""
     ) -> AsyncIterator[dict[str, Any]]:
         """Yields watch events after a resource version, for about `seconds`.
 
@@ -133,6 +135,7 @@ class Api:
             "allowWatchBookmarks": "true",
             "resourceVersion": since,
             "timeoutSeconds": str(seconds),
+            **_selectors(labels, fields),
         }
         # Bookmarks come about once a minute, so a longer silence is a dead connection.
         timeout = ClientTimeout(total=None, sock_connect=5, sock_read=90)
@@ -189,6 +192,15 @@ class Api:
                 return _outcome(response, await response.read())
         except (ClientError, TimeoutError, OSError) as error:
             return Outcome(Result.UNAVAILABLE, f"{type(error).__name__}: {error}")
+
+
+def _selectors(labels: str, fields: str) -> dict[str, str]:
+    """What a list or a watch is asked for; an empty selector is none."""
+    return {
+        name: value
+        for name, value in (("labelSelector", labels), ("fieldSelector", fields))
+        if value
+    }
 
 
 def _outcome(response: ClientResponse, content: bytes) -> Outcome:

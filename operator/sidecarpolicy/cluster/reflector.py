@@ -51,9 +51,19 @@ class _ExpiredError(Exception):
 class Reflector(Generic[Fact]):
     """Mirrors one collection; `run` goes on for ever, cancel its task to end it."""
 
-    def __init__(self, api: Api, resource: Resource, mirror: Mirror[Fact]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        resource: Resource,
+        mirror: Mirror[Fact],
+        *,
+        labels: str = "",
+        fields: str = "",
+    ) -> None:
+        """`labels` and `fields` are selectors: the API server sends only what they match."""
         self._api = api
         self._resource = resource
+        self._labels, self._fields = labels, fields
         self._mirror = mirror
         self._version: str | None = None
         self._backoff = _FIRST_BACKOFF
@@ -78,7 +88,9 @@ class Reflector(Generic[Fact]):
 
     async def _list_and_watch(self) -> None:
         if self._version is None:
-            listed = await self._api.list_all(self._resource, keep=self._mirror.facts)
+            listed = await self._api.list_all(
+                self._resource, keep=self._mirror.facts, labels=self._labels, fields=self._fields
+            )
             if not listed.done:
                 raise _ExpiredError(listed.message)
             self._mirror.replace(listed.items)
@@ -93,7 +105,14 @@ class Reflector(Generic[Fact]):
             raise
 
     async def _watch(self, since: str) -> None:
-        async for event in self._api.watch(self._resource, since=since, seconds=_WATCH_SECONDS):
+        events = self._api.watch(
+            self._resource,
+            since=since,
+            seconds=_WATCH_SECONDS,
+            labels=self._labels,
+            fields=self._fields,
+        )
+        async for event in events:
             obj = event["object"]
             if event["type"] == "ERROR":
                 raise _in_stream(obj)

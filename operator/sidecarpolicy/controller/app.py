@@ -21,7 +21,9 @@ from sidecarpolicy.controller.handlers import registry, settings
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.labeller import Labeller
+from sidecarpolicy.controller.metrics import Metrics
 from sidecarpolicy.controller.nodemetrics import NodeMetrics, effective, opened
+from sidecarpolicy.controller.podwatch import PodWatch
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reconciler import Reconciler
 from sidecarpolicy.controller.strays import Strays
@@ -88,6 +90,8 @@ class Controller:
             api, self._inventory, self._webhooks, home=options.exclusions.own_namespace
         )
         self._strays = Strays(api, self._inventory, recorder)
+        self._pods = PodWatch(api, self._inventory, recorder)
+        self._metrics = Metrics(self._inventory.pods.reasons)
         self._reconciler = Reconciler(
             api,
             self._inventory,
@@ -102,6 +106,7 @@ class Controller:
                 Reflector(api, resource, WorkloadMirror(self._inventory, resource))
                 for resource in WORKLOADS.values()
             ),
+            *self._pods.reflectors,
         ]
         self._counted = asyncio.Event()
 
@@ -111,7 +116,7 @@ class Controller:
 
     async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
-        async with health_server(self._listen, ready=self.ready):
+        async with health_server(self._listen, ready=self.ready, metrics=self._metrics.text):
             await first_to_end(
                 told_to_end(),
                 self._watch(),
@@ -158,4 +163,12 @@ class Controller:
         for reflector in self._reflectors:
             await reflector.listed.wait()
         log.info("The cluster is listed; the controller is ready")
-        await first_to_end(self._reconciler.run(), self._preflight.run(), self._strays.run())
+        self._pods.look()  # now that nodes are known, so that the first report is right
+        await first_to_end(
+            self._reconciler.run(),
+            self._reconciler.report_pods(),
+            self._preflight.run(),
+            self._strays.run(),
+            self._pods.run(),
+            self._pods.tell(),
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from sidecarpolicy.cluster.resources import Resource
 from sidecarpolicy.controller.dirty import DirtySet
 from sidecarpolicy.controller.judge import Judge
+from sidecarpolicy.controller.podbook import PodBook
 from sidecarpolicy.controller.shelf import Shelf
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import (
@@ -25,6 +26,7 @@ from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
 
 NODE_SETTLE = 0.05
 NAMESPACE_SETTLE = 0.2
+REPORT_SETTLE = 1.0
 
 
 class Inventory:
@@ -41,11 +43,14 @@ class Inventory:
         self.namespaces: Shelf[str, NamespaceFacts] = Shelf()
         self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
         self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
+        self.pods = PodBook()
         self._strays: dict[tuple[str, str], frozenset[Ref]] = {}
         self._tally = NodeTally()
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
         self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
         """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
+        self.dirty_reports: DirtySet[str] = DirtySet(settle=REPORT_SETTLE)
+        """Scopes whose policies have something new to say about Pods, and nothing to plan."""
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace itself has been seen."""

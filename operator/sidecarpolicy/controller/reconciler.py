@@ -24,7 +24,7 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
-from sidecarpolicy.core.facts import CLUSTER, Ref
+from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.semantic import fingerprint
@@ -72,6 +72,7 @@ class Reconciler:
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._reporting = asyncio.Lock()
 
     async def run(self) -> None:
         """Works for ever. A fault in one scope, a bug of ours, stops no other."""
@@ -85,6 +86,16 @@ class Reconciler:
                     wait = self._backoff.failed(scope, now=time.monotonic())
                     log.exception("Namespace %r: internal error, again in %.0f s", scope, wait)
                     self._inventory.dirty_scopes.mark_later(scope, wait)
+
+    async def report_pods(self) -> None:
+        """Reports for ever what is new about Pods, which takes no plan."""
+        while True:
+            for scope in sorted(await self._inventory.dirty_reports.take()):
+                try:
+                    await self._report(scope)
+                except Exception:
+                    log.exception("Namespace %r: internal error, planned anew", scope)
+                    self._inventory.dirty_scopes.mark(scope)
 
     def _survey(self) -> None:
         """Notes how all namespaces stand before anything is changed: what rolls or failed in one
@@ -240,18 +251,24 @@ class Reconciler:
 
     async def _report(self, scope: str) -> None:
         """Publishes what is new of the policies that live there."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for policy in self._inventory.policies(scope):
-            summary = self._ledger.summary(policy)
-            if summary is not None and scope == CLUSTER:
-                summary = self._preflight.of_all(policy, summary)
-            if summary is None:
-                continue
-            status = policy_status(
-                policy,
-                replace(summary, strays=self._inventory.strays(policy)),
-                nodes=self._inventory.nodes_tally,
-                excluded=self._inventory.excluded(scope),
-                now=now,
-            )
-            await self._reporter.publish(policy, status)
+        async with self._reporting:
+            for policy in self._inventory.policies(scope):
+                await self._report_policy(policy)
+
+    async def _report_policy(self, policy: PolicyFacts) -> None:
+        summary = self._ledger.summary(policy)
+        if summary is None:
+            return
+        if policy.scope == CLUSTER:
+            summary = self._preflight.of_all(policy, summary)
+        if summary is None:
+            return
+        strays, pods = self._inventory.strays(policy), self._inventory.pods.tally(policy)
+        status = policy_status(
+            policy,
+            replace(summary, strays=strays, pods=pods),
+            nodes=self._inventory.nodes_tally,
+            excluded=self._inventory.excluded(policy.scope),
+            now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        await self._reporter.publish(policy, status)

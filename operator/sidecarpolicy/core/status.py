@@ -44,7 +44,12 @@ def policy_status(
         "nodes": {"capable": nodes.capable, "total": nodes.total},
         "workloads": _counts(summary),
         "blockedNamespaces": listed(summary.preflight),
-        "pods": {"missed": summary.missed + len(summary.strays)},
+        "pods": {
+            "total": summary.pods.total,
+            "running": summary.pods.running,
+            "stuck": summary.pods.stuck,
+            "missed": summary.missed + len(summary.strays),
+        },
         "problems": _problems(policy, summary),
     }
     if summary.per_pod:
@@ -155,8 +160,9 @@ def _with_times(
 
 
 def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
-    """Those of workloads, worst first, then what is to say about the policy itself."""
-    found = [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
+    """Pods that do not run, then workloads, worst first, then what is to say about the policy."""
+    found = [(each.owner.ref, each.finding) for each in summary.pods.troubles]
+    found += [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
     found += [(ref, _STRAY) for ref in sorted(summary.strays)[:MAX_PROBLEMS]]
     itself = Ref(policy.kind, policy.scope, policy.name)
     said = [(replace(itself, namespace=e.namespace), e.finding) for e in summary.preflight.warnings]

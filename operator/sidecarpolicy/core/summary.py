@@ -16,6 +16,7 @@ from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.resources import ResourceList, add, larger, times
 from sidecarpolicy.core.standing import Standing, State
+from sidecarpolicy.core.trouble import NO_PODS, PodTally
 
 MAX_PROBLEMS = 20
 
@@ -45,6 +46,8 @@ class Summary:
     """Pods that run without their sidecars, because the webhook missed them."""
     missed: int = 0
     """Jobs that do."""
+    pods: PodTally = NO_PODS
+    """What was seen of the Pods that have them."""
     per_pod: ResourceList = field(default_factory=dict)
     total: ResourceList = field(default_factory=dict)
     preflight: Preflight = field(default_factory=Preflight)
