@@ -3,8 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,8 @@ from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.nodes_command import nodes_command
 from sidecarpolicy.core.capability import Rules
+from sidecarpolicy.cli.doctor_command import doctor_command
+from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.core.selection import Exclusions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main() -> None:
 
 
 main.add_command(nodes_command)
+main.add_command(doctor_command)
 
 _Command = Callable[..., None]
 
@@ -343,7 +345,7 @@ def explain_command(
     from sidecarpolicy.cli import explain
     from sidecarpolicy.cli.manifests import as_yaml, read_manifests
 
-    with _unusable_input_ends():
+    with unusable_input_ends():
         explained = explain.explanations(
             read_manifests(policies), read_manifests(filenames), wanted=workload
         )
@@ -355,25 +357,13 @@ def explain_command(
     sys.exit(1 if explain.has_findings(explained) else 0)
 
 
-@contextmanager
-def _unusable_input_ends() -> Iterator[None]:
-    """Input that cannot be used ends the command with exit code 2, and a sentence why."""
-    from sidecarpolicy.cli.manifests import UnusableInputError
-
-    try:
-        yield
-    except UnusableInputError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-
-
 def _show(
     work: "Callable[[], tuple[list[Manifest], Rendered]]", *, output: str, diff: bool
 ) -> None:
     """Prints the result, warnings apart, and ends with the exit code that says how it went."""
     from sidecarpolicy.cli.manifests import as_diff, as_json, as_yaml
 
-    with _unusable_input_ends():
+    with unusable_input_ends():
         manifests, rendered = work()
     if diff:
         click.echo(as_diff(zip(manifests, rendered.objects, strict=True)), nl=False)

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, TCPConnector
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
 
 from sidecarpolicy.api.names import FIELD_MANAGER
 
 MAX_CONNECTIONS = 64
+_DEFAULT_NAMESPACE = "default"
 
 
 class NoClusterError(Exception):
@@ -70,6 +76,17 @@ async def _configuration(kubeconfig: str | None) -> Configuration:
             f"no cluster to connect to: {error}; pass --kubeconfig or set KUBECONFIG"
         ) from error
     return configuration
+
+
+def current_namespace(kubeconfig: str | None = None) -> str:
+    """The namespace of the current context, as kubectl takes it; "default" where none is set."""
+    try:
+        _, current = list_kube_config_contexts(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig or os.environ.get("KUBECONFIG")
+        )
+    except ConfigException:
+        return _DEFAULT_NAMESPACE
+    return str((current["context"] or {}).get("namespace") or _DEFAULT_NAMESPACE)
 
 
 class _Credentials:

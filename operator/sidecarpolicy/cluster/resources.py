@@ -50,6 +50,7 @@ WEBHOOK_CONFIGURATIONS: Final = Resource(
 
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
+REPLICA_SETS: Final = Resource("apps", "v1", "replicasets", "ReplicaSet")
 
 WORKLOADS: Final = {
     each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS, JOBS)
