@@ -128,8 +128,8 @@ BLOCKED: Final = Advice(
 PROBE_GIVEN_UP: Final = Advice(
     Reason.KNOWN_KUBELET_BUG,
     "kubelet {version} has the bug {issue}: it probes sidecar {container} no more since it "
-    "restarted it, so the Pod hangs in Init",
-    "Delete the Pod; upgrade the kubelet to {cure}, or give the startup probe more time",
+    "restarted it, so the application is never started",
+    "Delete the Pod; upgrade the kubelet to {cure}, or use restartPolicy: OnFailure",
 )
 NO_SIGTERM: Final = Advice(
     Reason.KNOWN_KUBELET_BUG,

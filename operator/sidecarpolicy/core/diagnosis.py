@@ -33,6 +33,8 @@ class Patience:
     """Restarts before that: a first crash may only mean that something else was not there yet."""
     probing: float = 30
     """Between the last failure that a startup probe allows and the restart it leads to."""
+    application: float = 45
+    """Between the last sidecar's start and the application's, on a kubelet with a known bug."""
     frozen: float = 60
     """An ended sidecar beside a running application: the kubelet's own back-off shows at once."""
 
@@ -107,15 +109,19 @@ def killed_at_shutdown(case: Case) -> Diagnosis | None:
 
 
 def probe_given_up(case: Case) -> Diagnosis | None:
-    """A probe that ran would have killed the container again by now: nobody probes."""
+    """A sidecar that was restarted counts as started, and the kubelet starts nothing after it.
+
+    Without a probe at work, the status says `started`; the kubelet itself waits for the probe.
+    """
     bug, pod = kubeletbugs.PROBE_GIVEN_UP, case.pod
-    if pod.restart_policy != "Never" or not bug.affects(_kubelet(case)):
+    probed = [each for each in (*pod.init, *pod.apps) if each.startup_seconds is not None]
+    waits = pod.phase == "Pending" and pod.blocker is None and not pod.deleting
+    if pod.restart_policy != "Never" or not waits or not bug.affects(_kubelet(case)):
         return None
     for each in pod.native:
-        if each.startup_seconds is None or each.running_since is None or each.started:
-            continue
-        due = each.running_since + each.startup_seconds + case.patience.probing + pod.grace_seconds
-        if each.restarts and case.now > due:
+        since = each.running_since or 0.0
+        late = case.now > since + case.patience.application
+        if each in probed and len(probed) > 1 and each.restarts and late:
             return advice.PROBE_GIVEN_UP.on(
                 each.name, version=_kubelet(case), issue=bug.issue, cure=bug.cure
             )
@@ -244,7 +250,7 @@ def settled(pod: PodFacts, now: float, *, patience: Patience = Patience()) -> bo
     """Whether nothing can come to be wrong with the Pod before there is news of it."""
     if pod.over:
         return True
-    if pod.deleting or pod.blocker is not None:
+    if pod.deleting or pod.phase != "Running" or pod.blocker is not None:
         return False
     return all(_steady(each, now, patience) for each in pod.native)
 

@@ -41,7 +41,8 @@ class Bug:
 
 
 PROBE_GIVEN_UP: Final = Bug("kubernetes#132826", since=29, fixed={33: 6, 34: 2}, gone=35)
-"""Where a Pod never restarts, the startup probe of a sidecar is given up after a restart of it.
+"""Where a Pod never restarts, a sidecar that ended before its startup probe passed is not probed
+any more, if another container has a startup probe too.
 
 Fixed by #133072 (1.35.0), #134800 (1.34.2) and #134801 (1.33.6); the pick for 1.32, #134802, was
 closed.
