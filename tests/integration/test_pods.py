@@ -22,7 +22,7 @@ RUNNING = {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "started
 NODE = "kept"
 """A node that nobody plays a kubelet for."""
 
-NO_IMAGE = {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}}
+CRASHES = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -95,17 +95,17 @@ def test_pods_are_counted_as_they_come_recover_and_go(
         pods_of(shop), until=lambda p: p == {"total": 2, "running": 0, "stuck": 0, "missed": 0}
     )
     report(shop, "a", "Running", RUNNING)
-    report(shop, "b", "Pending", NO_IMAGE)
+    report(shop, "b", "Pending", CRASHES)
     eventually(pods_of(shop), until=lambda p: (p["running"], p["stuck"]) == (1, 1))
     (first, *_) = shop.status("log-shipper")["problems"]
-    assert (first["kind"], first["name"], first["reason"]) == ("Pod", "b", "ImagePullFailing")
-    eventually(lambda: told(shop), until=lambda found: found == [("b", "ImagePullFailing")])
-    assert metric(shop, "ImagePullFailing") == 1
+    assert (first["kind"], first["name"], first["reason"]) == ("Pod", "b", "CrashLooping")
+    eventually(lambda: told(shop), until=lambda found: found == [("b", "CrashLooping")])
+    assert metric(shop, "CrashLooping") == 1
     report(shop, "b", "Running", RUNNING)
     eventually(pods_of(shop), until=lambda p: (p["running"], p["stuck"]) == (2, 0))
     shop.kubectl("delete", "pod", "a", "--grace-period=0", "--force")
     eventually(pods_of(shop), until=lambda p: p["total"] == 1)
-    assert metric(shop, "ImagePullFailing") == 0
+    assert metric(shop, "CrashLooping") == 0
 
 
 def test_a_restarted_controller_finds_the_same_and_writes_nothing(
@@ -113,7 +113,7 @@ def test_a_restarted_controller_finds_the_same_and_writes_nothing(
 ) -> None:
     shop.apply(policy(), pod("a"), pod("b"))
     report(shop, "a", "Running", RUNNING)
-    report(shop, "b", "Pending", NO_IMAGE)
+    report(shop, "b", "Pending", CRASHES)
     eventually(pods_of(shop), until=lambda p: p.get("stuck") == 1 and p["running"] == 1)
     eventually(lambda: told(shop))
     controller.stop()

@@ -104,7 +104,7 @@ def _exclusions(namespace: str, extra: str) -> Exclusions:
     default="0.0.0.0:8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where /healthz and /readyz answer.",
+    help="Where /healthz, /readyz and /metrics answer.",
 )
 @node_metrics_options
 def controller(
@@ -169,7 +169,7 @@ def controller(
     default="0.0.0.0:8081",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where /healthz and /readyz answer.",
+    help="Where /healthz, /readyz and /metrics answer.",
 )
 @click.option(
     "--service",

@@ -92,7 +92,7 @@ class PodWatch:
         record = examined.record
         self._mark(self._inventory.pods.put(examined.uid, record, examined.facts))
         if record.diagnosis is not None:
-            self._have_told(record.owner, record.diagnosis)
+            self._announce(record.owner, record.diagnosis)
 
     def uids(self) -> frozenset[str]:
         """Of all Pods held."""
@@ -115,14 +115,14 @@ class PodWatch:
                 trouble = Trouble(refusal.owner, refusal.diagnosis, 0)
                 found[refusal.owner.ref.namespace, key].append(trouble)
             if policies:
-                self._have_told(refusal.owner, refusal.diagnosis)
+                self._announce(refusal.owner, refusal.diagnosis)
         self._mark(self._inventory.pods.refuse({part: tuple(each) for part, each in found.items()}))
 
     def _mark(self, scopes: Iterable[str]) -> None:
         for scope in scopes:
             self._inventory.dirty_reports.mark(scope)
 
-    def _have_told(self, owner: Owner, diagnosis: Diagnosis) -> None:
+    def _announce(self, owner: Owner, diagnosis: Diagnosis) -> None:
         topic = owner.uid, diagnosis.reason, diagnosis.container
         if topic not in self._news and not self._recorder.has_told(*topic):
             self._news[topic] = Trouble(owner, diagnosis)

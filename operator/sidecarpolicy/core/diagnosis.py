@@ -23,6 +23,8 @@ class Patience:
 
     scheduling: float = 30
     """Without a node: the scheduler, and most of all an autoscaler, need a moment."""
+    pulling: float = 20
+    """Since the Pod was created: a registry may be out of breath for a moment."""
     init: float = 300
     """An ordinary init container: migrations and downloads take their time."""
     hanging: float = 10
@@ -182,7 +184,7 @@ def ignored_by_node(case: Case) -> Diagnosis | None:
 def image_pull_failing(case: Case) -> Diagnosis | None:
     """A sidecar's image is not to be had."""
     for each in case.pod.native:
-        if each.waiting in _NO_IMAGE:
+        if _has_no_image(each, case):
             return advice.IMAGE.on(each.name, image=each.image, seen=each.detail)
     return None
 
@@ -210,7 +212,7 @@ def init_container_blocked(case: Case) -> Diagnosis | None:
         return None
     since = blocker.running_since
     how = ""
-    if blocker.waiting in _NO_IMAGE:
+    if _has_no_image(blocker, case):
         how = f"its image {blocker.image} cannot be pulled"
     elif _crashes(blocker, case):
         how = f"it ends again and again ({_how_it_ended(blocker)})"
@@ -267,6 +269,11 @@ def _kubelet(case: Case) -> str:
 
 def _never_ran(container: ContainerFacts) -> bool:
     return container.running_since is None and container.ended is None and container.last is None
+
+
+def _has_no_image(container: ContainerFacts, case: Case) -> bool:
+    """Between two tries the kubelet backs off, so both states count, and the Pod's age."""
+    return container.waiting in _NO_IMAGE and case.now > case.pod.created + case.patience.pulling
 
 
 def _latest_end(container: ContainerFacts) -> Ended | None:

@@ -157,6 +157,10 @@ def test_named_is_what_is_wrong_with_a_pod_that(
     [
         pytest.param(pod(sidecar(SERVES), apps=APP_RUNS, phase="Running"), CAPABLE, id="runs"),
         pytest.param(pod(sidecar(waiting())), CAPABLE, id="was just created"),
+        pytest.param(
+            pod(sidecar(waiting("ErrImagePull")), meta={"creationTimestamp": ago(19)}), CAPABLE,
+            id="could not pull an image at once",
+        ),
         pytest.param(pod(sidecar(), nodeName="", affinity=RULE), None, id="was not scheduled yet"),
         pytest.param(
             pod(sidecar(), status=unschedulable(29), nodeName="", affinity=RULE), None,
