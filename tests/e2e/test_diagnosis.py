@@ -49,18 +49,19 @@ def job(
     return made, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
 
 
+NO_SECRET = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "none", "key": "token"}}}
+STUBBORN = {**sidecar(), "command": ["sh", "-c", IGNORES_SIGTERM]}
 TROUBLES = {
     "NodeIgnoresSidecars": trouble("ignored", sidecar(), rule="None", nodeName="oldest"),
     "NodeRejectsSidecars": job("rejected", sidecar(), "true", rule="None", nodeName="old"),
     "StartupProbeFailing": trouble("slow", {**sidecar(), "startupProbe": NEVER}),
     "ImagePullFailing": trouble("pulled", {**sidecar(), "image": "registry.invalid/none:1"}),
+    "SidecarNotCreated": trouble("secretive", {**sidecar(), "env": [NO_SECRET]}),
     "CrashLooping": trouble("crashing", ends("shipper", 3)),
     "NoMatchingNode": trouble(
         "homeless", sidecar(), nodeSelector={"kubernetes.io/hostname": "old"}
     ),
-    "SidecarKilledAtShutdown": job(
-        "killed", {**sidecar(), "command": ["sh", "-c", IGNORES_SIGTERM]}, "sleep 1"
-    ),
+    "SidecarKilledAtShutdown": job("killed", STUBBORN, "sleep 1"),
     "InitContainerBlocked": trouble("blocked", sidecar(), initContainers=[ends("migrate", 1)]),
 }
 FAILS_ONCE = (
@@ -89,6 +90,7 @@ TROUBLES["KnownKubeletBug"] = given_up()
 HUNG = trouble("hung", sidecar())
 REFUSED = trouble("refused", {**sidecar(), "startupProbe": NEVER})
 FINE = trouble("fine", sidecar())
+LEAVING = trouble("leaving", STUBBORN)
 STRIPPED = {"hung": HUNG, "refused": REFUSED}
 NATIVE = {**sidecar(), "restartPolicy": "Always"}
 _, BY_HAND = trouble("by-hand", sidecar(), initContainers=[NATIVE])
@@ -144,7 +146,7 @@ def ward(operator: Lab) -> Iterator[Namespace]:
 
 def fill(space: Namespace) -> None:
     """Creates all policies, and their workloads as soon as everybody knows them."""
-    pairs = [*TROUBLES.values(), *STRIPPED.values(), FINE]
+    pairs = [*TROUBLES.values(), *STRIPPED.values(), FINE, LEAVING]
     space.apply(*(made for made, _ in pairs))
     jobs = [workload for _, workload in pairs if workload["kind"] == "Job"]
     eventually(lambda: all(known(space, each) for each in jobs))
@@ -186,7 +188,10 @@ def test_the_status_of_each_policy_names_what_is_wrong_with_its_pods(ward: Names
         return {name: told(status, name) & set(EXPECTED.values())
                 for name, status in statuses(ward).items()}  # fmt: skip
 
-    wanted = {name: {reason} for name, reason in EXPECTED.items()} | {"fine": set()}
+    wanted = {name: {reason} for name, reason in EXPECTED.items()} | {
+        "fine": set(),
+        "leaving": set(),
+    }
     eventually(reasons, until=lambda found: found == wanted, seconds=120)
 
 
@@ -196,7 +201,7 @@ def test_pods_are_counted_by_what_was_seen_of_them(ward: Namespace) -> None:
         return {name: (e["total"], e["running"], e["stuck"]) for name, e in found.items()}
 
     wanted = {name: (1, int(name in SERVED), 1) for name in EXPECTED}
-    wanted |= dict.fromkeys(NOT_STUCK, (0, 0, 0)) | {"fine": (1, 1, 0)}
+    wanted |= dict.fromkeys(NOT_STUCK, (0, 0, 0)) | dict.fromkeys(("fine", "leaving"), (1, 1, 0))
     eventually(counts, until=lambda found: found == wanted, seconds=60)
 
 
@@ -232,7 +237,7 @@ def test_doctor_finds_the_same_for_the_whole_namespace_and_for_one_pod(ward: Nam
     code, report = doctor(ward)
     found = {each["owner"]["name"]: each["reason"] for each in report["pods"]}
     found |= {each["name"]: each["reason"] for each in report["refused"]}
-    assert (code, found, report["unread"]) == (1, EXPECTED | {"fine": None}, [])
+    assert (code, found, report["unread"]) == (1, EXPECTED | {"fine": None, "leaving": None}, [])
     pods = {each["owner"]["name"]: each["name"] for each in report["pods"]}
     code, alone = doctor(ward, f"pod/{pods['ignored']}")
     assert (code, [each["reason"] for each in alone["pods"]]) == (1, ["NodeIgnoresSidecars"])
@@ -245,6 +250,16 @@ def test_doctor_knows_by_the_owners_template_what_a_hand_written_pod_lost(ward: 
     (name,) = ward.kubectl("get", "pods", "-l", "app=by-hand", "-o", "name").split()
     code, report = doctor(ward, name)
     assert (code, [each["reason"] for each in report["pods"]]) == (1, ["RestartPolicyStripped"])
+
+
+def test_of_a_deleted_pod_an_event_on_its_deployment_tells_how_it_ended(ward: Namespace) -> None:
+    def events() -> set[tuple[str, str]]:
+        found = (each for each in ward.all("events") if each["involvedObject"]["name"] == "leaving")
+        return {(each["involvedObject"]["kind"], each["reason"]) for each in found}
+
+    ward.kubectl("delete", "pods", "-l", "app=leaving", "--wait=false")
+    told = ("Deployment", "SidecarKilledAtShutdown")
+    eventually(events, until=lambda found: told in found, seconds=60)
 
 
 def test_the_controller_counts_them_for_prometheus(ward: Namespace) -> None:

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     NO_MATCHING_NODE = "NoMatchingNode"
     NODE_IGNORES_SIDECARS = "NodeIgnoresSidecars"
     IMAGE_PULL_FAILING = "ImagePullFailing"
+    SIDECAR_NOT_CREATED = "SidecarNotCreated"
     STARTUP_PROBE_FAILING = "StartupProbeFailing"
     CRASH_LOOPING = "CrashLooping"
     INIT_CONTAINER_BLOCKED = "InitContainerBlocked"

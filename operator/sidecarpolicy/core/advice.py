@@ -108,6 +108,12 @@ IMAGE: Final = Advice(
     "image {image} of sidecar {container} cannot be pulled",
     "Check its name and tag, whether the node reaches the registry, and the Pod's imagePullSecrets",
 )
+NOT_CREATED: Final = Advice(
+    Reason.SIDECAR_NOT_CREATED,
+    "sidecar {container} cannot be created ({how})",
+    "See what is missing with kubectl describe pod: most often a Secret or a ConfigMap that it "
+    "refers to",
+)
 STARTUP_PROBE: Final = Advice(
     Reason.STARTUP_PROBE_FAILING,
     "sidecar {container} does not pass its startup probe, and the containers after it wait",
@@ -148,6 +154,6 @@ STATUS_FROZEN: Final = Advice(
 
 ALL: Final = (
     NODE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM, STATUS_FROZEN,
-    NO_NODE, NODE_IGNORES, IMAGE, STARTUP_PROBE, CRASHES, BLOCKED,
+    NO_NODE, NODE_IGNORES, IMAGE, NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED,
 )  # fmt: skip
 """The worst first."""

@@ -23,8 +23,8 @@ class Patience:
 
     scheduling: float = 30
     """Without a node: the scheduler, and most of all an autoscaler, need a moment."""
-    pulling: float = 20
-    """Since the Pod was created: a registry may be out of breath for a moment."""
+    creating: float = 20
+    """Since the Pod was created: a registry may be out of breath, a Secret come a moment later."""
     init: float = 300
     """An ordinary init container: migrations and downloads take their time."""
     hanging: float = 10
@@ -68,6 +68,12 @@ _NO_IMAGE: Final = frozenset(
     {
         "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName",
         "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
+    }
+)  # fmt: skip
+_NOT_CREATED: Final = frozenset(
+    {
+        "CreateContainerConfigError", "CreateContainerError", "PreCreateHookError",
+        "PreStartHookError", "PostStartHookError", "RunContainerError",
     }
 )  # fmt: skip
 _BACK_OFF: Final = "CrashLoopBackOff"
@@ -184,8 +190,16 @@ def ignored_by_node(case: Case) -> Diagnosis | None:
 def image_pull_failing(case: Case) -> Diagnosis | None:
     """A sidecar's image is not to be had."""
     for each in case.pod.native:
-        if _has_no_image(each, case):
+        if _waits_in_vain(each, case, _NO_IMAGE):
             return advice.IMAGE.on(each.name, image=each.image, seen=each.detail)
+    return None
+
+
+def not_created(case: Case) -> Diagnosis | None:
+    """The kubelet cannot make a container of a sidecar."""
+    for each in case.pod.native:
+        if _waits_in_vain(each, case, _NOT_CREATED):
+            return advice.NOT_CREATED.on(each.name, how=each.waiting, seen=each.detail)
     return None
 
 
@@ -212,8 +226,10 @@ def init_container_blocked(case: Case) -> Diagnosis | None:
         return None
     since = blocker.running_since
     how = ""
-    if _has_no_image(blocker, case):
+    if _waits_in_vain(blocker, case, _NO_IMAGE):
         how = f"its image {blocker.image} cannot be pulled"
+    elif _waits_in_vain(blocker, case, _NOT_CREATED):
+        how = f"it cannot be created ({blocker.waiting})"
     elif _crashes(blocker, case):
         how = f"it ends again and again ({_how_it_ended(blocker)})"
     elif since is not None and case.now > since + case.patience.init:
@@ -231,6 +247,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     no_matching_node,
     ignored_by_node,
     image_pull_failing,
+    not_created,
     startup_probe_failing,
     crash_looping,
     init_container_blocked,
@@ -271,9 +288,9 @@ def _never_ran(container: ContainerFacts) -> bool:
     return container.running_since is None and container.ended is None and container.last is None
 
 
-def _has_no_image(container: ContainerFacts, case: Case) -> bool:
-    """Between two tries the kubelet backs off, so both states count, and the Pod's age."""
-    return container.waiting in _NO_IMAGE and case.now > case.pod.created + case.patience.pulling
+def _waits_in_vain(container: ContainerFacts, case: Case, reasons: frozenset[str]) -> bool:
+    """Between two tries the kubelet backs off, so several states count, and the Pod's age."""
+    return container.waiting in reasons and case.now > case.pod.created + case.patience.creating
 
 
 def _latest_end(container: ContainerFacts) -> Ended | None:

@@ -88,6 +88,16 @@ KILLED = over(137, since=9, lasted=600)
             id="may not pull a sidecar's image, on a node that could not run it either",
         ),
         pytest.param(
+            pod(sidecar(waiting("CreateContainerConfigError"))), CAPABLE,
+            ("SidecarNotCreated", "shipper"),
+            id="lacks a Secret that a sidecar needs",
+        ),
+        pytest.param(
+            pod(sidecar(SERVES), init(waiting("CreateContainerConfigError"))), CAPABLE,
+            ("InitContainerBlocked", "migrate"),
+            id="lacks a Secret that an init container needs",
+        ),
+        pytest.param(
             pod(sidecar(running(3, **PROBED), startupProbe=PROBE)), CAPABLE,
             ("StartupProbeFailing", "shipper"),
             id="has a sidecar that its startup probe ended",
@@ -160,6 +170,11 @@ def test_named_is_what_is_wrong_with_a_pod_that(
         pytest.param(
             pod(sidecar(waiting("ErrImagePull")), meta={"creationTimestamp": ago(19)}), CAPABLE,
             id="could not pull an image at once",
+        ),
+        pytest.param(
+            pod(sidecar(waiting("CreateContainerConfigError")),
+                meta={"creationTimestamp": ago(19)}), CAPABLE,
+            id="was created just before its Secret",
         ),
         pytest.param(pod(sidecar(), nodeName="", affinity=RULE), None, id="was not scheduled yet"),
         pytest.param(
