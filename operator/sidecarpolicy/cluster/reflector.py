@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import ClientError, ClientResponseError
 
-from sidecarpolicy.cluster.api import Api
+from sidecarpolicy.cluster.api import PAGE, Api
 from sidecarpolicy.cluster.resources import Resource
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,15 @@ class Reflector(Generic[Fact]):
         *,
         labels: str = "",
         fields: str = "",
+        page: int = PAGE,
     ) -> None:
-        """`labels` and `fields` are selectors: the API server sends only what they match."""
+        """`labels` and `fields` are selectors: the API server sends only what they match.
+
+        `page` is how many objects are listed at a time, and in memory as a whole meanwhile.
+        """
         self._api = api
         self._resource = resource
-        self._labels, self._fields = labels, fields
+        self._labels, self._fields, self._page = labels, fields, page
         self._mirror = mirror
         self._version: str | None = None
         self._backoff = _FIRST_BACKOFF
@@ -89,7 +93,11 @@ class Reflector(Generic[Fact]):
     async def _list_and_watch(self) -> None:
         if self._version is None:
             listed = await self._api.list_all(
-                self._resource, keep=self._mirror.facts, labels=self._labels, fields=self._fields
+                self._resource,
+                keep=self._mirror.facts,
+                labels=self._labels,
+                fields=self._fields,
+                page=self._page,
             )
             if not listed.done:
                 raise _ExpiredError(listed.message)

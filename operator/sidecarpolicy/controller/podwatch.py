@@ -30,6 +30,8 @@ from sidecarpolicy.core.trouble import PodRecord, Trouble, pod_record
 LOOK_SECONDS = 5.0
 _AGAIN_SECONDS = 30.0
 _SETTLE = 0.2
+_PAGE = 100
+"""Pods are the largest of objects, and there are many."""
 
 _Topic = tuple[str, Reason, str]
 """What is told once: an owner's uid, a reason, a container."""
@@ -54,7 +56,7 @@ class PodWatch:
         self._untold: DirtySet[_Topic] = DirtySet(settle=_SETTLE)
         self._news: dict[_Topic, Trouble] = {}
         self.reflectors = (
-            Reflector(api, PODS, PodMirror(self), labels=f"{INJECTED_LABEL}=true"),
+            Reflector(api, PODS, PodMirror(self), labels=f"{INJECTED_LABEL}=true", page=_PAGE),
             Reflector(api, EVENTS, self.refusals, fields="reason=FailedCreate"),
         )
 
