@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import yaml
@@ -88,7 +89,8 @@ def given_up() -> tuple[JSON, JSON]:
 
 TROUBLES["KnownKubeletBug"] = given_up()
 HUNG = trouble("hung", sidecar())
-REFUSED = trouble("refused", {**sidecar(), "startupProbe": NEVER})
+AT_ONCE = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+REFUSED = trouble("refused", {**sidecar(), "startupProbe": AT_ONCE})
 FINE = trouble("fine", sidecar())
 LEAVING = trouble("leaving", STUBBORN)
 STRIPPED = {"hung": HUNG, "refused": REFUSED}
@@ -134,8 +136,8 @@ def ward(operator: Lab) -> Iterator[Namespace]:
     operator.add_node(BUGGY, wait=False)
     try:
         operator.kubectl("create", "namespace", space.name)
-        operator.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(stripping(space)))
         fill(space)
+        begin_to_strip(space)
         yield space
     finally:
         kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy"
@@ -150,9 +152,26 @@ def fill(space: Namespace) -> None:
     space.apply(*(made for made, _ in pairs))
     jobs = [workload for _, workload in pairs if workload["kind"] == "Job"]
     eventually(lambda: all(known(space, each) for each in jobs))
-    eventually(lambda: strips(space))
     space.lab.wait_nodes()
-    space.apply(*(workload for _, workload in pairs), BY_HAND)
+    space.apply(*(workload for _, workload in pairs))
+
+
+def begin_to_strip(space: Namespace) -> None:
+    """A webhook of the old kind comes into a cluster where all was well; before that, a dry run
+    would have found it out, and the policy would have changed nothing.
+    """
+    for name in STRIPPED:
+        eventually(partial(serves, space, name), seconds=60)
+    space.lab.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(stripping(space)))
+    eventually(lambda: strips(space))
+    space.kubectl("delete", "pods", "-l", f"app in ({','.join(STRIPPED)})", "--wait=false")
+    space.apply(BY_HAND)
+
+
+def serves(space: Namespace, name: str) -> bool:
+    """Whether the Pods of a policy run with its sidecars."""
+    pods = statuses(space)[name].get("pods") or {}
+    return bool(pods.get("running"))
 
 
 def known(space: Namespace, workload: JSON) -> bool:

@@ -159,7 +159,7 @@ class Doctor:
         return {each.name: each for each in listed.items}
 
     async def _server(self) -> str:
-        answer = await self._api.version()
+        answer = await self._api.server_version()
         read = self._read(answer, "the API server's version, so its known bugs are not looked for")
         return str(answer.body.get("gitVersion", "")) if read else ""
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecarpolicy.api.names import SYSTEM_NAMESPACE
+from sidecarpolicy.cli.doctor_command import doctor_command
+from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.nodes_command import nodes_command
 from sidecarpolicy.core.capability import Rules
-from sidecarpolicy.cli.doctor_command import doctor_command
-from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.core.selection import Exclusions
 
 if TYPE_CHECKING:

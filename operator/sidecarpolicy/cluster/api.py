@@ -32,10 +32,6 @@ class Api:
         """Reads one object. GONE only if the server says that this very object is absent."""
         return await self._request("GET", resource.path(namespace=namespace, name=name))
 
-    async def version(self) -> Outcome:
-        """Reads what the API server says of its own version."""
-        return await self._request("GET", "/version")
-
     async def list_all(
         self,
         resource: Resource,

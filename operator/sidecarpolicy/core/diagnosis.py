@@ -76,6 +76,9 @@ _NOT_CREATED: Final = frozenset(
         "PreStartHookError", "PostStartHookError", "RunContainerError",
     }
 )  # fmt: skip
+_IGNORING: Final = frozenset({Verdict.IGNORES, Verdict.UNKNOWN})
+"""Unknown is what a version is that cannot be read; a capable kubelet would say `started`."""
+
 _BACK_OFF: Final = "CrashLoopBackOff"
 _KILLED: Final = 137
 _SIGNALS: Final = frozenset({137, 143})
@@ -179,10 +182,12 @@ def no_matching_node(case: Case) -> Diagnosis | None:
 def ignored_by_node(case: Case) -> Diagnosis | None:
     """The kubelet waits for the sidecar to end, which it never does."""
     pod, node, blocker = case.pod, case.node, case.pod.blocker
-    if node is None or node.capability.verdict is not Verdict.IGNORES or pod.over or not blocker:
+    if node is None or node.capability.verdict not in _IGNORING or pod.over or not blocker:
         return None
-    since = blocker.running_since
+    since, probed = blocker.running_since, blocker.startup_seconds is not None
     if not blocker.native or since is None or case.now < since + case.patience.hanging:
+        return None
+    if node.capability.verdict is Verdict.UNKNOWN and probed:
         return None
     return advice.NODE_IGNORES.on(blocker.name, node=pod.node, evidence=node.capability.evidence)
 

@@ -193,6 +193,10 @@ def test_named_is_what_is_wrong_with_a_pod_that(
         pytest.param(pod(sidecar(running(9))), IGNORES, id="may still come through on an old node"),
         pytest.param(pod(sidecar(running(90))), None, id="is on a node that is not known"),
         pytest.param(
+            pod(sidecar(running(90), startupProbe=PROBE)), "v1.x",
+            id="may be probed still, on a node of unreadable version",
+        ),
+        pytest.param(
             pod(sidecar(running(900), startupProbe=PROBE)), CAPABLE,
             id="has a sidecar that never was restarted",
         ),
