@@ -15,6 +15,7 @@ import pytest
 
 from lab import Lab
 from sidecarpolicy.api.models import TargetKind
+from sidecarpolicy.core.marker import read_markers
 from sidecarpolicy.core.record import Record, read_record
 from tests.support.cluster import problems
 from tests.support.pairs import CASES, JSON, Case, printed, stripped
@@ -93,8 +94,10 @@ def _settled(policy: JSON) -> bool:
 
 
 def _without_records(templates: Mapping[Case, Templates]) -> bool:
-    records = [read_record(each) for found in templates.values() for each in found.values()]
-    return not any(each.policies for each in records if isinstance(each, Record))
+    all_ = [each for found in templates.values() for each in found.values()]
+    records = [read_record(each) for each in all_]
+    recorded = any(each.policies for each in records if isinstance(each, Record))
+    return not recorded and not any(read_markers(each) for each in all_)
 
 
 def _reports(case: Case, observed: Observed) -> Iterator[str]:

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sidecarpolicy.api.models import TargetKind
-from sidecarpolicy.api.names import INJECTED_ANNOTATION
+from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
 from sidecarpolicy.cli import main
 from sidecarpolicy.core.facts import template_steps
 
@@ -60,8 +60,9 @@ class Case:
 
     @property
     def injected_before(self) -> bool:
-        """Whether the input carries a record already."""
-        return INJECTED_ANNOTATION + ": " in self.input.read_text()
+        """Whether the input carries a record or a marker already."""
+        text = self.input.read_text()
+        return any(f"{each}: " in text for each in (INJECTED_ANNOTATION, ROLLOUT_ANNOTATION))
 
     @property
     def expected(self) -> list[JSON]:
@@ -132,11 +133,11 @@ def template_of(workload: JSON) -> JSON:
 
 
 def readable(objects: Sequence[JSON]) -> Sequence[JSON]:
-    """The same with records as objects, and "…" for every digest and revision in them."""
+    """The same with records and markers as objects, "…" for every digest and revision in them."""
     for each in workloads(objects):
         annotations = template_of(each)["metadata"].get("annotations") or {}
-        if INJECTED_ANNOTATION in annotations:
-            annotations[INJECTED_ANNOTATION] = _readable(annotations[INJECTED_ANNOTATION])
+        for name in {INJECTED_ANNOTATION, ROLLOUT_ANNOTATION} & annotations.keys():
+            annotations[name] = _readable(annotations[name])
     return objects
 
 

@@ -1,14 +1,39 @@
 """The pairs of tests/data on an API server: all at once, each case in a namespace of its own."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 
 import yaml
 
 from lab import Lab
 from sidecarpolicy.api.models import TargetKind
-from sidecarpolicy.api.names import CLUSTER_KIND
+from sidecarpolicy.api.names import CLUSTER_KIND, WEBHOOK_CONFIGURATION
 from tests.support.pairs import JSON, Case, documents, template_of, workloads
+
+_REGISTRATION: JSON = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": WEBHOOK_CONFIGURATION},
+    "webhooks": [
+        {
+            "name": "pods.sidecarpolicy.dev",
+            "clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": b64encode(b"x").decode()},
+            "rules": [
+                {
+                    "operations": ["CREATE"],
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "resources": ["pods"],
+                }
+            ],
+            "namespaceSelector": {"matchLabels": {"none": "such"}},
+            "failurePolicy": "Ignore",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+    ],
+}
 
 Templates = Mapping[str, JSON]
 """Pod templates by kind and name of their workloads."""
@@ -27,7 +52,10 @@ class Stage:
         self._cases = {namespace_of(case): case for case in cases}
 
     def set_up(self) -> None:
-        """Creates namespaces and inputs: everything but the policies."""
+        """Creates namespaces and inputs: everything but the policies. The webhook counts as
+        registered, as it does for `render`, and is asked about nothing.
+        """
+        self._kubectl([_REGISTRATION], "apply")
         placed = [each for case in self._cases.values() for each in _placed_input(case)]
         spaces = [each for each in placed if each["kind"] == "Namespace"]
         self._kubectl([_namespace(_PLAIN), *spaces], "create")
@@ -46,6 +74,7 @@ class Stage:
 
     def take_down(self) -> None:
         """Deletes the namespaces, and does not wait for it."""
+        self._kubectl([_REGISTRATION], "delete")
         spaces = [_namespace(name) for name in (_PLAIN, *self._cases)]
         self._kubectl(spaces, "delete", "--wait=false")
 

@@ -56,6 +56,13 @@ class NodeRule(StrEnum):
     NONE = "None"
 
 
+class InjectAt(StrEnum):
+    """When Pods of workloads with a template get their sidecars."""
+
+    AUTO = "Auto"
+    POD = "Pod"
+
+
 class Placement(StrEnum):
     """Where sidecars go among a Pod's init containers."""
 
@@ -220,6 +227,11 @@ class SidecarPolicySpec(Model):
         default=NodeRule.REQUIRE,
         description="Require: only nodes known to run native sidecars. Avoid: any node but those "
         "known not to. None: no rule.",
+    )
+    inject_at: InjectAt = Field(
+        default=InjectAt.AUTO,
+        description="Auto: templates carry the sidecars, where they can. Pod: templates carry only "
+        "an annotation, and the webhook adds the sidecars to each Pod at its creation.",
     )
     rollout: Rollout = Field(default=Rollout(), description="How changes reach existing workloads.")
     jobs: Jobs = Field(

@@ -24,7 +24,8 @@ INJECTED_ANNOTATION: Final = f"{GROUP}/injected"
 """On a Pod template: the record of what was added, as JSON (see core.record)."""
 
 ROLLOUT_ANNOTATION: Final = f"{GROUP}/rollout"
-"""On a DaemonSet's Pod template: whose revision made its Pods anew (see core.daemonset)."""
+"""On a Pod template: what its Pods get at their creation (see core.marker); on a DaemonSet's:
+whose revision made its Pods anew (see core.daemonset)."""
 
 INJECTED_LABEL: Final = f"{GROUP}/injected"
 """On a Pod template, always "true": lets our Pods be watched by a selector."""
@@ -46,6 +47,9 @@ GATE_ANNOTATION: Final = f"{GROUP}/feature-gate"
 
 CERTIFICATES_ANNOTATION: Final = f"{GROUP}/certificates"
 """On the webhook's Secret: "generated" says that its content is ours to replace."""
+
+WEBHOOK_CONFIGURATION: Final = "sidecarpolicy"
+"""The MutatingWebhookConfiguration by which the API server knows our webhook."""
 
 SYSTEM_NAMESPACE: Final = "sidecarpolicy-system"
 """Where the operator runs, unless it is told otherwise; nothing is ever selected there."""

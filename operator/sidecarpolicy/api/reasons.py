@@ -17,6 +17,7 @@ class Reason(StrEnum):
     NAMESPACE_EXCLUDED = "NamespaceExcluded"
     CAPABLE = "Capable"
     NO_NODES = "NoNodes"
+    WEBHOOK_NOT_REGISTERED = "WebhookNotRegistered"
     NO_CAPABLE_NODES = "NoCapableNodes"
     API_SERVER_DROPS_FIELD = "ApiServerDropsField"
     STRIPPED_BY_WEBHOOK = "StrippedByWebhook"

@@ -76,6 +76,7 @@ def _effect_data(effect: Effect) -> dict[str, Any]:
         "policy": effect.policy,
         "selected": effect.selected,
         "adds": list(effect.adds),
+        "atPods": list(effect.at_pods),
         "reason": found.reason.value if found else None,
         "message": found.message if found else effect.unselected or None,
         "remarks": [remark.message for remark in effect.remarks],
@@ -104,4 +105,5 @@ def _row(effect: Effect) -> tuple[str, str, str, str]:
     found = effect.finding
     why_not = f"{found.reason}: {found.message}" if found else effect.unselected
     selects = "yes" if effect.selected else "no"
-    return effect.policy, selects, ", ".join(effect.adds) or "nothing", why_not
+    adds = [f"{each} (in Pods)" if each in effect.at_pods else each for each in effect.adds]
+    return effect.policy, selects, ", ".join(adds) or "nothing", why_not

@@ -12,9 +12,11 @@ from sidecarpolicy.cli import offline
 from sidecarpolicy.cli.manifests import JSON, Manifest
 from sidecarpolicy.core.facts import WorkloadFacts, template_steps
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.marker import as_pods_are, read_markers
 from sidecarpolicy.core.overhead import by_policy
 from sidecarpolicy.core.plan import Plan, plan
-from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.podtime import promised_parts
+from sidecarpolicy.core.record import read_record
 from sidecarpolicy.core.snapshot import Snapshot
 
 
@@ -42,15 +44,23 @@ def render(policies: Sequence[Manifest], manifests: Sequence[Manifest]) -> Rende
                 obj = _changed(obj, decided)
                 found = [*_findings(decided), *offline.doubts(workload, wanted, manifests)]
             about = f"{manifest.where}: {offline.title(obj)}"
-            notes += [f"{about}: {each}" for each in _costs(obj)]
+            notes += [f"{about}: {each}" for each in (*_promised(obj), *_costs(obj))]
             warnings += [f"{about}: {each}" for each in found]
         objects.append(obj)
     return Rendered(tuple(objects), tuple(warnings), tuple(notes))
 
 
+def _promised(obj: JSON) -> Iterator[str]:
+    """What is not in the template, because the webhook adds it to each Pod at its creation."""
+    template = offline.template_of(obj)
+    for key, parts in promised_parts(template).items():
+        if parts:
+            yield f"{key}: the webhook adds to its Pods: {', '.join(parts)}"
+
+
 def _costs(obj: JSON) -> Iterator[str]:
     """What injected sidecars change beside what they add: the Pod's QoS class, for one."""
-    for key, cost in by_policy(offline.template_of(obj)).items():
+    for key, cost in by_policy(as_pods_are(offline.template_of(obj))).items():
         for finding in cost.findings:
             if finding.reason is not Reason.NO_RESOURCE_REQUEST:
                 yield f"{key}: {finding.reason}: {finding.message}"
@@ -70,14 +80,15 @@ def strip(manifests: Sequence[Manifest]) -> Rendered:
 
 
 def _stripped(obj: JSON, workload: WorkloadFacts) -> tuple[JSON, list[str]]:
-    record = read_record(offline.template_of(obj))
+    template = offline.template_of(obj)
+    record = read_record(template)
     if isinstance(record, Finding):
         return obj, [record.message]
-    return _without(obj, workload, record) if record.policies else (obj, [])
+    gone = frozenset((*record.policies, *read_markers(template)))
+    return _without(obj, workload, gone) if gone else (obj, [])
 
 
-def _without(obj: JSON, workload: WorkloadFacts, record: Record) -> tuple[JSON, list[str]]:
-    gone = frozenset(record.policies)
+def _without(obj: JSON, workload: WorkloadFacts, gone: frozenset[str]) -> tuple[JSON, list[str]]:
     # A manifest is yet to be created: what cannot be changed in a cluster can be changed here.
     here = Snapshot(workload.ref.namespace, workloads=(workload,), gone=gone, creating=True)
     decided = plan(here)

@@ -76,7 +76,7 @@ class Culprits:
         if change is None:
             return None
         outcome = await self._api.patch_json(
-            WORKLOADS[ref.kind], change.patch, name=ref.name, namespace=ref.namespace, dry_run=True
+            WORKLOADS[ref.kind], change.trial, name=ref.name, namespace=ref.namespace, dry_run=True
         )
         refused_too = outcome.result is Result.REFUSED
         return Finding(Reason.REFUSED, outcome.message) if refused_too else None

@@ -21,8 +21,12 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
+from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
+
+Strays = Mapping[Ref, Finding]
+"""Pods and what they lack."""
 
 NODE_SETTLE = 0.05
 NAMESPACE_SETTLE = 0.2
@@ -44,8 +48,9 @@ class Inventory:
         self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
         self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
         self.pods = PodBook()
-        self._strays: dict[tuple[str, str], frozenset[Ref]] = {}
+        self._strays: dict[tuple[str, str], Strays] = {}
         self._tally = NodeTally()
+        self._webhook = False
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
         self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
         """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
@@ -65,11 +70,32 @@ class Inventory:
         """One policy."""
         return self._policies[scope].get(name)
 
-    def strays(self, policy: PolicyFacts) -> frozenset[Ref]:
-        """Pods that run without the policy's sidecars, because the webhook missed them."""
-        return self._strays.get((policy.scope, policy.key), frozenset())
+    @property
+    def webhook(self) -> bool:
+        """Whether the API server asks our webhook about new Pods, as far as is known."""
+        return self._webhook
 
-    def see_strays(self, found: Mapping[tuple[str, str], frozenset[Ref]]) -> None:
+    def see_webhook(self, registered: bool) -> None:
+        """Takes in whether it does; every policy may depend on it."""
+        if registered != self._webhook:
+            self._webhook = registered
+            for scope, policies in self._policies.items():
+                if policies.keys():
+                    self._mark_policy(scope)
+
+    def promising(self) -> frozenset[str]:
+        """Namespaces with workloads whose Pods may need something that only the webhook adds."""
+        return frozenset(
+            namespace
+            for namespace, workloads in self._workloads.items()
+            if any(each.promising for each in workloads)
+        )
+
+    def strays(self, policy: PolicyFacts) -> Strays:
+        """Pods that lack something of the policy, because the webhook missed them."""
+        return self._strays.get((policy.scope, policy.key), {})
+
+    def see_strays(self, found: Mapping[tuple[str, str], Strays]) -> None:
         """Takes in what a complete look came to; by scope and key of the policies."""
         before, self._strays = self._strays, dict(found)
         for policy in before.keys() | found.keys():
@@ -103,6 +129,7 @@ class Inventory:
             blocked=blocked_by_status(policies, namespace),
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
+            webhook=self._webhook,
             gone=gone,
             excluded=self.excluded(namespace),
             namespace_opted_out=facts is not None and facts.opted_out,

@@ -20,6 +20,7 @@ from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
+from sidecarpolicy.controller.foreign import Foreign
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
@@ -68,6 +69,7 @@ class Reconciler:
         self._ledger = Ledger()
         self._culprits = Culprits(api, inventory)
         self._daemons = Daemons(api, inventory)
+        self._foreign = Foreign()
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
@@ -168,25 +170,37 @@ class Reconciler:
         async with self._slots:
             if (idle := await self._idle(change)) is not None:
                 return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
-            outcome = await self._api.patch_json(
-                WORKLOADS[change.ref.kind],
-                change.patch,
-                name=change.ref.name,
-                namespace=change.ref.namespace,
-            )
+            outcome = await self._write(change)
         if outcome.done or outcome.result is Result.GONE:
             return self._settled(change, outcome)
         if outcome.result is Result.REFUSED and await self._culprits.find(snapshot, change):
             return Attempt(change, superseded=True)
         return self._failed(change, outcome, digest)
 
+    async def _write(self, change: TemplateChange) -> Outcome:
+        """Patches the workload. What is promised to Pods has to be valid, which nobody sees in an
+        annotation: so the API server is first asked about a template that has it, as a dry run.
+        """
+        kind, where = WORKLOADS[change.ref.kind], change.ref
+        if change.rehearsal:
+            asked = await self._api.patch_json(
+                kind, change.trial, name=where.name, namespace=where.namespace, dry_run=True
+            )
+            if asked.result is Result.REFUSED:
+                return asked
+        return await self._api.patch_json(
+            kind, change.patch, name=where.name, namespace=where.namespace
+        )
+
     def _settled(self, change: TemplateChange, outcome: Outcome) -> Attempt:
         self._backoff.succeeded(change.ref)
         self._culprits.forgive(change)
         self._rested.pop(change.ref, None)
         if outcome.result is Result.GONE:
+            self._foreign.forget(change.ref)
             self._inventory.forget_workload(change.ref)
             return Attempt(change, gone=True)
+        self._foreign.made(change)
         log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
         for key, leftovers in change.leftovers.items():
             for each in leftovers:
@@ -197,7 +211,9 @@ class Reconciler:
         return Attempt(change)
 
     async def _idle(self, change: TemplateChange) -> Finding | None:
-        """Why the change would only make a DaemonSet roll for nothing, or None."""
+        """Why the change would only make Pods roll for nothing, or None."""
+        if (undone := self._foreign.undone(change)) is not None:
+            return undone
         if change.ref.kind != DAEMON_SETS.kind or change.taken_out == change.policies:
             return None
         return await self._daemons.idle(change.ref)
@@ -269,6 +285,7 @@ class Reconciler:
             replace(summary, strays=strays, pods=pods),
             nodes=self._inventory.nodes_tally,
             excluded=self._inventory.excluded(policy.scope),
+            webhook=self._inventory.webhook,
             now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         await self._reporter.publish(policy, status)

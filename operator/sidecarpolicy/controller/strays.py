@@ -1,7 +1,8 @@
 """Strays: Pods that the webhook did not see. Looked for in lists, a few times a minute.
 
-Only where a policy is about Pods themselves, and only Pods without our label: no watch, no
-memory for the thousands that are as they should be.
+Only where a policy is about Pods themselves, and there only Pods without our label; and
+where templates promise something that is for the webhook to add, of which the label says
+nothing. No watch, no memory for the thousands that are as they should be.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from functools import partial
 
 from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.api.names import INJECTED_LABEL
-from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.resources import PODS
 from sidecarpolicy.controller.events import Recorder
@@ -20,14 +20,15 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, RawObject, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.missed import missed_by
+from sidecarpolicy.core.promises import MISSED_PARTS, broken_promises
 from sidecarpolicy.core.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 15.0
 _RUNNING = "status.phase!=Succeeded,status.phase!=Failed"
-_Stray = tuple[Ref, str, list[PolicyFacts]]
-"""A Pod, its uid, and the policies whose sidecars it misses."""
+_Stray = tuple[Ref, str, list[tuple[PolicyFacts, Finding]]]
+"""A Pod, its uid, and what it lacks of which policies."""
 _ABOUT_PODS = frozenset({TargetKind.POD, TargetKind.DAEMON_SET})
 
 
@@ -46,27 +47,36 @@ class Strays:
             await self._look()
 
     async def _look(self) -> None:
-        found: defaultdict[tuple[str, str], set[Ref]] = defaultdict(set)
+        found: defaultdict[tuple[str, str], dict[Ref, Finding]] = defaultdict(dict)
         snapshots: dict[str, Snapshot] = {}
-        for scope in self._scopes():
+        for scope, labels in self._lists():
             listed = await self._api.list_all(
                 PODS,
                 namespace=scope or None,
-                labels=f"!{INJECTED_LABEL}",
+                labels=labels,
                 fields=_RUNNING,
                 keep=partial(self._judged, snapshots),
             )
             if not listed.done:
                 log.warning("cannot look for Pods that miss their sidecars: %s", listed.message)
                 return
-            for ref, uid, policies in filter(None, listed.items):
-                for policy in policies:
-                    found[policy.scope, policy.key].add(ref)
-                    await self._recorder.tell(ref, uid, _missed(policy))
-        self._inventory.see_strays({policy: frozenset(refs) for policy, refs in found.items()})
+            for ref, uid, lacking in filter(None, listed.items):
+                for policy, finding in lacking:
+                    found[policy.scope, policy.key][ref] = finding
+                    told = Finding(finding.reason, f"{policy}: {finding.message}")
+                    await self._recorder.tell(ref, uid, told)
+        self._inventory.see_strays(found)
+
+    def _lists(self) -> list[tuple[str, str]]:
+        """(namespace, label selector) of the lists that show all strays."""
+        promising = self._inventory.promising()
+        rest = (scope for scope in self._scopes() if scope not in promising)
+        return [(scope, "") for scope in promising] + [
+            (scope, f"!{INJECTED_LABEL}") for scope in rest
+        ]
 
     def _scopes(self) -> frozenset[str]:
-        """The namespaces to list Pods in; CLUSTER, for all, if a cluster policy is about Pods."""
+        """Namespaces in which a policy is about Pods; CLUSTER, for all, if a cluster policy is."""
         scopes = frozenset(
             scope
             for scope, name in self._inventory.policy_names()
@@ -89,14 +99,7 @@ class Strays:
         snapshot = snapshots[namespace]
         node = self._inventory.nodes.get(pod["spec"].get("nodeName") or "")
         capable = node is not None and node.capability.capable
-        keys = missed_by(pod, snapshot, capable=capable)
-        policies = [each for each in snapshot.policies if each.key in keys]
-        return (Ref("Pod", namespace, meta["name"]), meta["uid"], policies) if keys else None
-
-
-def _missed(policy: PolicyFacts) -> Finding:
-    return Finding(
-        Reason.MISSED_ADMISSION,
-        f"created without the sidecars of {policy}: the webhook was away, or did not know the "
-        "policy yet; create it anew to have them",
-    )
+        lacking = dict.fromkeys(missed_by(pod, snapshot, capable=capable), MISSED_PARTS)
+        lacking |= broken_promises(pod, snapshot, capable=capable)
+        policies = [(each, lacking[each.key]) for each in snapshot.policies if each.key in lacking]
+        return (Ref("Pod", namespace, meta["name"]), meta["uid"], policies) if lacking else None

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.core.facts import RawObject
+from sidecarpolicy.core.registration import sees_pods
 from sidecarpolicy.core.suspects import Hook, hooks_of
 
 
@@ -13,12 +15,16 @@ class Configuration:
 
     name: str
     hooks: tuple[Hook, ...]
+    sees_pods: bool = False
+    """Whether it has new Pods reviewed by somebody whom the API server can trust."""
 
 
 class WebhookMirror:
     """Feeds MutatingWebhookConfigurations from a reflector."""
 
-    def __init__(self) -> None:
+    def __init__(self, registered: Callable[[bool], None] = lambda _: None) -> None:
+        """`registered` is told whether our own webhook is asked about new Pods, at each change."""
+        self._registered = registered
         self._held: dict[str, Configuration] = {}
         self.hooks: tuple[Hook, ...] = ()
         """All webhooks that are asked about new Pods, in the order of their names."""
@@ -27,7 +33,7 @@ class WebhookMirror:
 
     def facts(self, obj: RawObject) -> Configuration:
         """What is kept of a raw object."""
-        return Configuration(obj["metadata"]["name"], hooks_of(obj))
+        return Configuration(obj["metadata"]["name"], hooks_of(obj), sees_pods(obj))
 
     def replace(self, configurations: Iterable[Configuration]) -> None:
         """Takes in a complete list."""
@@ -45,6 +51,8 @@ class WebhookMirror:
         self._collect()
 
     def _collect(self) -> None:
+        ours = self._held.get(WEBHOOK_CONFIGURATION)
+        self._registered(ours is not None and ours.sees_pods)
         before = self.hooks
         self.hooks = tuple(hook for name in sorted(self._held) for hook in self._held[name].hooks)
         if self.hooks != before:

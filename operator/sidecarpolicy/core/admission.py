@@ -15,10 +15,13 @@ from sidecarpolicy.core.decision import Case, Decision, decide, look, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
 from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference
+from sidecarpolicy.core.marker import has_marker
+from sidecarpolicy.core.podtime import promises
+from sidecarpolicy.core.promises import kept_promises
 from sidecarpolicy.core.record import has_record
 from sidecarpolicy.core.restore import only_dropped, restored
 from sidecarpolicy.core.snapshot import Snapshot
-from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, subject_of
+from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, node_of, subject_of
 
 Request = Mapping[str, Any]
 """The `request` of an AdmissionReview (admission.k8s.io/v1)."""
@@ -55,14 +58,21 @@ UNCHANGED = Answer([])
 
 def admit(request: Request, view: View) -> Answer:
     """Decides about one request; raises KeyError and its kin for what is no such request."""
-    if request["operation"] not in ("CREATE", "UPDATE"):
+    operation, kind = request["operation"], request["kind"]["kind"]
+    if operation not in ("CREATE", "UPDATE"):
         return UNCHANGED
-    kind = request["kind"]["kind"]
+    creating = operation == "CREATE"
+    if creating and kind == TargetKind.POD and promises(request["object"]):
+        return _fulfilled(request["object"], view, request["namespace"])
+    return _decided(request, view, kind, creating=creating)
+
+
+def _decided(request: Request, view: View, kind: str, *, creating: bool) -> Answer:
+    """What the policies that select an object make of it."""
     obj = request["object"]
     subject = subject_of(obj, kind=kind, name=request.get("name") or "")
     if subject is None:
         return UNCHANGED
-    creating = request["operation"] == "CREATE"
     before = None if creating else _before(request, kind, subject)
     if not creating and before is None:
         return UNCHANGED
@@ -86,7 +96,7 @@ def _before(request: Request, kind: str, subject: Subject) -> Subject | None:
 
 def _labels(template: Template, *others: Template) -> Mapping[str, str] | None:
     """What to look policies up by; None where a record may name any of them."""
-    if any(has_record(each) for each in (template, *others)):
+    if any(has_record(each) or has_marker(each) for each in (template, *others)):
         return None
     return (template.get("metadata") or {}).get("labels") or {}
 
@@ -94,7 +104,8 @@ def _labels(template: Template, *others: Template) -> Mapping[str, str] | None:
 def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: View) -> Answer:
     """A new object gets its sidecars, unless its owner's template brought them along."""
     inherits = subject.kind not in TEMPLATE_KINDS
-    if inherits and has_record(subject.template):
+    marked = subject.kind == TargetKind.JOB and has_marker(subject.template)
+    if inherits and (marked or has_record(subject.template)):
         return UNCHANGED
     daemons_pod = subject.kind == TargetKind.DAEMON_SET and snapshot.creating
     bound = daemons_pod or subject.node is not None
@@ -102,8 +113,23 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
         return UNCHANGED  # it could only hang there
     case = look(facts, subject.template, snapshot)
     # Where the node is settled, a rule could only keep the Pod from it.
-    case = replace(case, node_rule=subject.node is None)
+    case = replace(case, node_rule=subject.node is None, of_pod=not subject.path)
     return _answer(subject, decide(case), subject.template)
+
+
+def _fulfilled(pod: Template, view: View, namespace: str) -> Answer:
+    """A Pod whose template promised parts gets them; one that could only hang there does not."""
+    snapshot = view.snapshot(namespace, creating=True, labels=None)
+    node = node_of(pod)
+    if node is not None and not view.capable(node):
+        return UNCHANGED
+    injection = kept_promises(pod, snapshot, settled=node is not None)
+    said = (
+        _shortened(f"{key} not applied: {each.reason}: {each.message}")
+        for key, found in injection.obstacles.items()
+        for each in found
+    )
+    return Answer(difference(pod, injection.template, path=""), tuple(said)[:MAX_WARNINGS])
 
 
 def _asked(snapshot: Snapshot, kind: str, subject: Subject) -> Snapshot:

@@ -6,13 +6,13 @@ has to be made anew for that, by the DaemonSet's own rolling update. The annotat
 is the record of whom the rollout was for.
 """
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
 from sidecarpolicy.core.inject import Action, Injection, Verdict
+from sidecarpolicy.core.marker import annotated
 
 Template = Mapping[str, Any]
 
@@ -41,18 +41,4 @@ def mark(template: Template, verdicts: Sequence[Verdict]) -> Injection:
     wanted = {each.key: each.desired.revision for each in verdicts if each.desired is not None}
     current = frozenset(key for key, revision in wanted.items() if before.get(key) == revision)
     changed = frozenset(key for key in before | after if before.get(key) != after.get(key))
-    return Injection(_annotated(template, after) if changed else template, current, changed)
-
-
-def _annotated(template: Template, wanted: Mapping[str, str]) -> Template:
-    """The template with this annotation, and without what is empty then."""
-    made: dict[str, Any] = copy.deepcopy(dict(template))
-    metadata = made.setdefault("metadata", {})
-    annotations = metadata.setdefault("annotations", {})
-    if wanted:
-        annotations[ROLLOUT_ANNOTATION] = json.dumps(wanted, sort_keys=True, separators=(",", ":"))
-    else:
-        annotations.pop(ROLLOUT_ANNOTATION, None)
-        if not annotations:
-            del metadata["annotations"]
-    return made
+    return Injection(annotated(template, after) if changed else template, current, changed)

@@ -9,36 +9,57 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule, TargetKind
+from sidecarpolicy.api.models import InjectAt, NodeRule, TargetKind
+from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
-from sidecarpolicy.core.jsonpatch import difference, guard
+from sidecarpolicy.core.jsonpatch import Patch, difference, guard
+from sidecarpolicy.core.marker import as_pods_are, read_markers
+from sidecarpolicy.core.noderule import POD_PARTS
+from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.selection import mismatch, opted_out
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 
 
-def blocker(policy: PolicyFacts, nodes: NodeTally, *, creating: bool = False) -> Finding | None:
+def blocker(
+    policy: PolicyFacts, nodes: NodeTally, *, creating: bool = False, webhook: bool = True
+) -> Finding | None:
     """What keeps a policy from changing any workload, or None.
 
     A paused policy freezes what exists; what is being created now still gets its sidecars.
+    `webhook` says whether the API server asks our webhook about Pods.
     """
     if policy.spec is None:
         return Finding(Reason.INVALID, policy.invalid)
     paused = _paused(policy)
     if paused is not None and not creating:
         return paused
-    if nodes.total and not nodes.capable and policy.spec.node_rule is not NodeRule.NONE:
-        return Finding(
-            Reason.NO_CAPABLE_NODES,
-            f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
-        )
-    return None
+    if policy.spec.inject_at is InjectAt.POD and not webhook:
+        return NO_WEBHOOK
+    return nowhere_to_run(policy.spec.node_rule, nodes)
+
+
+NO_WEBHOOK = Finding(
+    Reason.WEBHOOK_NOT_REGISTERED,
+    f"the webhook adds this to Pods, and MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} has "
+    "no webhook for Pods that works; install it",
+)
+
+
+def nowhere_to_run(rule: NodeRule, nodes: NodeTally) -> Finding | None:
+    """That no node runs native sidecars, so that Pods with this rule could only wait; or None."""
+    if not nodes.total or nodes.capable or rule is NodeRule.NONE:
+        return None
+    return Finding(
+        Reason.NO_CAPABLE_NODES,
+        f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
+    )
 
 
 def _paused(policy: PolicyFacts) -> Finding | None:
@@ -61,6 +82,8 @@ class Case:
     """Keys of policies whose turn it is not, with what there is to say about it."""
     node_rule: bool = True
     """Whether Pods made from the template may still choose their node."""
+    of_pod: bool = False
+    """Whether the template is a Pod's own, which promises nothing to any other."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +121,7 @@ def look(workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapsho
             for each in snapshot.policies
             if unselected(each, workload, template, snapshot) is None
         ),
-        refusal=_refusal(workload, template, snapshot),
+        refusal=_refusal(template, snapshot),
         snapshot=snapshot,
     )
 
@@ -109,7 +132,10 @@ def _revisions(workload: WorkloadFacts, template: Mapping[str, Any]) -> Mapping[
         return daemonset.revisions(template)
     record = read_record(template)
     policies = record.policies if isinstance(record, Record) else {}
-    return {key: each.revision for key, each in policies.items()}
+    done = {key: each.revision for key, each in policies.items()}
+    if workload.ref.kind not in MARKED_KINDS:
+        return done
+    return {key: each.revision for key, each in read_markers(template).items()} | done
 
 
 def decide(case: Case) -> Decision:
@@ -134,7 +160,20 @@ def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
         return Injection(case.template, frozenset(key for key, _ in same))
     if not case.snapshot.creating and workload.ref.kind == TargetKind.DAEMON_SET:
         return daemonset.mark(case.template, verdicts)
-    return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
+    if case.of_pod or workload.ref.kind not in MARKED_KINDS:
+        return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
+    webhook = case.snapshot.webhook
+    return carry_out(
+        case.template,
+        verdicts,
+        at_pods=frozenset(p.key for p in case.snapshot.policies if _at_pods(p)),
+        site=workload.site.with_webhook if webhook else workload.site,
+        claims=workload.claims,
+    )
+
+
+def _at_pods(policy: PolicyFacts) -> bool:
+    return policy.spec is not None and policy.spec.inject_at is InjectAt.POD
 
 
 def _too_late_for(case: Case) -> bool:
@@ -150,12 +189,23 @@ def _change(case: Case, injection: Injection) -> TemplateChange | None:
     return TemplateChange(
         ref=workload.ref,
         difference=patch,
+        rehearsal=_rehearsal(case, injection.template),
+        owner=workload.owner,
         guard=guard(uid=workload.uid, generation=workload.generation),
         policies=injection.changed,
         template=injection.template,
         taken_out=injection.changed - _revisions(workload, injection.template).keys(),
         leftovers=injection.leftovers,
     )
+
+
+def _rehearsal(case: Case, template: Mapping[str, Any]) -> Patch:
+    """What leads to a template that has all that this one promises; empty if that is nothing."""
+    workload = case.workload
+    pods = as_pods_are(template, claims=workload.claims)
+    if pods is template:
+        return []
+    return difference(case.template, pods, path=workload.template_path)
 
 
 def _concerns(policy: PolicyFacts, case: Case) -> bool:
@@ -189,19 +239,25 @@ def unselected(
     )
 
 
-def _refusal(
-    workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapshot
-) -> Finding | None:
+def _refusal(template: Mapping[str, Any], snapshot: Snapshot) -> Finding | None:
     """Why no policy may be applied to this workload, or None."""
     if opted_out(template.get("metadata")):
         return Finding(Reason.OPTED_OUT, "its Pod template opts out")
     if snapshot.namespace_opted_out:
         return Finding(Reason.OPTED_OUT, "its namespace opts out")
-    if workload.owner is not None:
-        return Finding(
-            Reason.OWNED_BY_CONTROLLER, f"{workload.owner} controls it and would undo any change"
-        )
     return None
+
+
+def _kept_off(policy: PolicyFacts, case: Case) -> Finding | None:
+    """Why this policy may not be applied here, or None; a mere annotation may, whoever owns it."""
+    owner = case.workload.owner
+    if case.refusal is not None or owner is None or _at_pods(policy):
+        return case.refusal
+    return Finding(
+        Reason.OWNED_BY_CONTROLLER,
+        f"{owner} controls it and would undo any change; set injectAt: Pod in the policy to have "
+        "the sidecars added to its Pods",
+    )
 
 
 def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
@@ -210,7 +266,7 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     if _opted_out(case) or (_leaving(policy, case) and not policy.spec.paused):
         return Verdict(policy.key, Action.REMOVE)
-    held = case.refusal or _blocker(policy, case) or _refused(policy, case)
+    held = _kept_off(policy, case) or _blocker(policy, case) or _refused(policy, case)
     if held is not None or _leaving(policy, case):
         return Verdict(policy.key, Action.HOLD, policy.desired)
     wish = policy.desired
@@ -220,7 +276,8 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
 
 
 def _blocker(policy: PolicyFacts, case: Case) -> Finding | None:
-    return blocker(policy, case.snapshot.nodes, creating=case.snapshot.creating)
+    snapshot = case.snapshot
+    return blocker(policy, snapshot.nodes, creating=snapshot.creating, webhook=snapshot.webhook)
 
 
 def _refused(policy: PolicyFacts, case: Case) -> Finding | None:
@@ -257,8 +314,9 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
     ref = case.workload.ref
     if _leaving(policy, case):
         return Standing(ref, State.PENDING, _paused(policy), leaving=True)
-    if case.refusal is not None:
-        return Standing(ref, State.SKIPPED, case.refusal)
+    kept_off = _kept_off(policy, case)
+    if kept_off is not None:
+        return Standing(ref, State.SKIPPED, kept_off)
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
     if policy.key not in injection.current and _too_late_for(case):
@@ -269,7 +327,19 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
         return Standing(ref, State.PENDING, found)
     standing = rollout_standing(ref, case.workload.rollout)
     cost = case.workload.costs.get(policy.key)
-    return replace(standing, overhead=cost, pods=case.workload.rollout.pods)
+    found = standing.finding or _unaided(policy.key, case)
+    return replace(standing, finding=found, overhead=cost, pods=case.workload.rollout.pods)
+
+
+def _unaided(key: str, case: Case) -> Finding | None:
+    """That new Pods will lack what only the webhook gives them, or None."""
+    if case.snapshot.webhook:
+        return None
+    record = read_record(case.template)
+    mine = record.policies.get(key) if isinstance(record, Record) else None
+    parts = mine.parts if mine is not None else ()
+    at_pods = key in read_markers(case.template) or any(e.startswith(POD_PARTS) for e in parts)
+    return NO_WEBHOOK if at_pods else None
 
 
 def _too_late(policy: PolicyFacts, case: Case) -> Finding:

@@ -14,6 +14,7 @@ from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
+from sidecarpolicy.core.podtime import fulfilled, promised_parts
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.snapshot import Snapshot
 
@@ -23,7 +24,7 @@ class Effect:
     """One policy's effect on a workload.
 
     `unselected` says why it does not select it, `finding` what is in its way; `adds` are
-    the part keys that are or will be in the template because of it.
+    the part keys that are or will be in its Pods because of it.
     """
 
     policy: str
@@ -31,6 +32,8 @@ class Effect:
     unselected: str = ""
     finding: Finding | None = None
     adds: tuple[str, ...] = ()
+    at_pods: tuple[str, ...] = ()
+    """Those of them that the webhook adds to each Pod, and that are not in the template."""
     remarks: tuple[Finding, ...] = ()
     """What is worth knowing of the policy, and stands in nobody's way."""
 
@@ -51,13 +54,21 @@ def explain(workload: WorkloadFacts, snapshot: Snapshot) -> Explanation:
     """Explains a workload, which is the only one of the snapshot."""
     decided = plan(snapshot)
     before = json.loads(workload.template)
-    template = next((change.template for change in decided.changes), before)
+    written = next((change.template for change in decided.changes), before)
+    template = fulfilled(written).template
     record = read_record(template)
     parts = _parts(record) if isinstance(record, Record) else {}
+    promised = promised_parts(written)
     return Explanation(
         ref=workload.ref,
         effects=tuple(
-            _effect(policy, unselected(policy, workload, before, snapshot), decided, parts)
+            _effect(
+                policy,
+                unselected(policy, workload, before, snapshot),
+                decided,
+                adds=parts.get(policy.key, ()),
+                at_pods=promised.get(policy.key, ()),
+            )
             for policy in snapshot.policies
         ),
         init_containers=tuple(_start_order(template, parts)),
@@ -65,7 +76,12 @@ def explain(workload: WorkloadFacts, snapshot: Snapshot) -> Explanation:
 
 
 def _effect(
-    policy: PolicyFacts, why_not: str | None, decided: Plan, parts: Mapping[str, tuple[str, ...]]
+    policy: PolicyFacts,
+    why_not: str | None,
+    decided: Plan,
+    *,
+    adds: tuple[str, ...],
+    at_pods: tuple[str, ...],
 ) -> Effect:
     findings = (each.finding for each in decided.standings[policy.key])
     return Effect(
@@ -73,7 +89,8 @@ def _effect(
         selected=why_not is None,
         unselected=why_not or "",
         finding=next(findings, None),
-        adds=parts.get(policy.key, ()),
+        adds=adds,
+        at_pods=at_pods,
         remarks=policy.remarks if why_not is None else (),
     )
 

@@ -27,9 +27,11 @@ from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, cap
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
+from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
 
@@ -161,8 +163,15 @@ class WorkloadFacts:
 
     @cached_property
     def costs(self) -> Mapping[str, Overhead]:
-        """What the sidecars in the template cost a Pod, by policy key."""
-        return by_policy(json.loads(self.template)) if self.template else {}
+        """What the sidecars that the template has or promises cost a Pod, by policy key."""
+        if not self.template:
+            return {}
+        return by_policy(as_pods_are(json.loads(self.template), claims=self.claims))
+
+    @cached_property
+    def promising(self) -> bool:
+        """Whether its Pods may need something that only the webhook gives them."""
+        return self.ref.kind in MARKED_KINDS and may_promise(self.template)
 
     @property
     def template_path(self) -> str:

@@ -18,7 +18,15 @@ from sidecarpolicy.core import graceperiod
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.noderule import add_rule, obstacle, remove_rule, rule_holds, term_part
+from sidecarpolicy.core.noderule import (
+    RULE_PARTS,
+    add_rule,
+    obstacle,
+    pod_part,
+    remove_rule,
+    rule_holds,
+    term_part,
+)
 from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ordering import arranged
 from sidecarpolicy.core.ownership import NodeRuleSite
@@ -119,7 +127,7 @@ class _Surgery:
         return (
             mine is not None
             and mine.revision == wish.revision
-            and rule_holds(self._draft, wish.node_rule)
+            and (rule_holds(self._draft, wish.node_rule) or pod_part(wish.node_rule) in mine.parts)
             and graceperiod.enough(self._draft, wish.min_grace_seconds)
             and all(
                 part.satisfied(self._draft) and mine.parts.get(part.key, part.digest) == part.digest
@@ -159,7 +167,7 @@ class _Surgery:
                 reason = graceperiod.lower(self._draft, digest, self._others(part))
             elif record.others_hold(part, than=key):
                 reason = None
-            elif part.startswith(("nodeTerm/", "nodeSelector/")):
+            elif part.startswith(RULE_PARTS):
                 remove_rule(self._draft, part, digest)
                 reason = None
             else:

@@ -31,6 +31,19 @@ def _expression(rule: NodeRule) -> dict[str, Any]:
     return {"key": CAPABILITY_LABEL, "operator": "In", "values": [Verdict.CAPABLE.value]}
 
 
+POD_PARTS = "podNodeTerm/"
+"""How part keys begin of rules that the webhook writes into each Pod."""
+
+
+RULE_PARTS = ("nodeTerm/", SELECTOR_PART, POD_PARTS)
+"""How the part keys of node rules begin, wherever these stand."""
+
+
+def pod_part(rule: NodeRule) -> str:
+    """Part key of a rule that has no place in the template: the webhook writes it into each Pod."""
+    return f"{POD_PARTS}{rule}"
+
+
 def term_part(rule: NodeRule) -> str:
     """Part key of a rule that stands in the required node affinity."""
     return f"nodeTerm/{rule}"
@@ -54,11 +67,12 @@ def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | N
     """Why the rule cannot be written, or None."""
     if rule_holds(draft, rule):
         return None
-    if site is NodeRuleSite.NOWHERE or (site, rule) == (NodeRuleSite.NODE_SELECTOR, NodeRule.AVOID):
+    if _at(site, rule) is NodeRuleSite.NOWHERE:
         return Finding(
             Reason.NODE_RULE_OWNED_BY_GITOPS,
             f"a GitOps tool owns the required node affinity, and the rule {rule} has no other "
-            f"place; add {CAPABILITY_LABEL} to the node affinity in Git, or set nodeRule: None",
+            f"place without the webhook; add {CAPABILITY_LABEL} to the node affinity in Git, or "
+            "set nodeRule: None",
         )
     value = (draft.peek("spec.nodeSelector") or {}).get(CAPABILITY_LABEL)
     if value not in (None, Verdict.CAPABLE.value):
@@ -70,13 +84,28 @@ def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | N
     return None
 
 
+def _at(site: NodeRuleSite, rule: NodeRule) -> NodeRuleSite:
+    """Where this rule stands: a nodeSelector cannot say that a label must not have a value."""
+    says = rule is NodeRule.REQUIRE
+    match site:
+        case NodeRuleSite.NODE_SELECTOR:
+            return site if says else NodeRuleSite.NOWHERE
+        case NodeRuleSite.NODE_SELECTOR_OR_POD:
+            return NodeRuleSite.NODE_SELECTOR if says else NodeRuleSite.POD
+        case _:
+            return site
+
+
 def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, str]:
     """Writes the rule, which does not hold yet; returns its part key and digest.
 
     The digest lists the terms in which the user had written the same expression, so
     that taking the rule out leaves it there.
     """
-    if site is NodeRuleSite.NODE_SELECTOR:
+    place = _at(site, rule)
+    if place is NodeRuleSite.POD:
+        return pod_part(rule), ""
+    if place is NodeRuleSite.NODE_SELECTOR:
         draft.mapping("spec.nodeSelector")[CAPABILITY_LABEL] = Verdict.CAPABLE.value
         return SELECTOR_PART, ""
     expression = _expression(rule)
@@ -95,8 +124,28 @@ def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, 
     return term_part(rule), ",".join(own)
 
 
+def written_in_pod(draft: Draft, part: str) -> tuple[str, str]:
+    """Writes the rule that a template's record has for its Pods into a Pod; part key and digest.
+
+    Where the rule holds already, there is nothing of ours to take out.
+    """
+    rule = NodeRule(part.removeprefix(POD_PARTS))
+    if rule_holds(draft, rule):
+        return part, ""
+    return add_rule(draft, rule, site=NodeRuleSite.AFFINITY)
+
+
+def missing_in_pod(draft: Draft, part: str) -> bool:
+    """Whether a part is a rule that a Pod should have by now, and that does not hold for it."""
+    return part.startswith(POD_PARTS) and not rule_holds(
+        draft, NodeRule(part.removeprefix(POD_PARTS))
+    )
+
+
 def remove_rule(draft: Draft, part: str, digest: str) -> None:
     """Takes the rule out again; a term that consisted of it alone goes too."""
+    if part.startswith(POD_PARTS):
+        return  # it never stood there
     if part == SELECTOR_PART:
         selector = draft.edit("spec.nodeSelector") or {}
         if selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:

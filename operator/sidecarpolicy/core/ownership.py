@@ -30,6 +30,21 @@ class NodeRuleSite(StrEnum):
     AFFINITY = "affinity"
     NODE_SELECTOR = "nodeSelector"
     NOWHERE = "nowhere"
+    POD = "pod"
+    """Nowhere in the template; the webhook writes it into each Pod."""
+    NODE_SELECTOR_OR_POD = "nodeSelectorOrPod"
+    """In the nodeSelector, if the rule can be said there; else the webhook writes it."""
+
+    @property
+    def with_webhook(self) -> "NodeRuleSite":
+        """The same where a webhook sees every Pod at its creation."""
+        return _WITH_WEBHOOK.get(self, self)
+
+
+_WITH_WEBHOOK = {
+    NodeRuleSite.NODE_SELECTOR: NodeRuleSite.NODE_SELECTOR_OR_POD,
+    NodeRuleSite.NOWHERE: NodeRuleSite.POD,
+}
 
 
 def node_rule_site(

@@ -29,7 +29,7 @@ SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
 _NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
 _POLICY = re.compile(f"(?:Cluster)?SidecarPolicy/{_NAME}")
 _PART = re.compile(
-    f"(?:container|volume)/{_NAME}|imagePullSecret/.{{1,253}}|nodeTerm/(?:Require|Avoid)"
+    f"(?:container|volume)/{_NAME}|imagePullSecret/.{{1,253}}|(?:podN|n)odeTerm/(?:Require|Avoid)"
     f"|(?:env|volumeMount)/{_NAME}:.{{1,4096}}|gracePeriod|{re.escape(SELECTOR_PART)}"
 )
 _MADE = re.compile(

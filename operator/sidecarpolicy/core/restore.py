@@ -11,11 +11,12 @@ from typing import Any
 from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.core import graceperiod
-from sidecarpolicy.core.desired import names
+from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Verdict, inject
-from sidecarpolicy.core.noderule import add_rule, rule_holds
+from sidecarpolicy.core.marker import read_markers, with_markers
+from sidecarpolicy.core.noderule import POD_PARTS, RULE_PARTS, add_rule, rule_holds
 from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ownership import NodeRuleSite
 from sidecarpolicy.core.parts import Place, place
@@ -33,10 +34,14 @@ Template = Mapping[str, Any]
 def only_dropped(old: Template, new: Template, *, site: NodeRuleSite) -> bool:
     """Whether all that the new template changed is to drop what policies added to the old one."""
     verdicts = [Verdict(key, Action.REMOVE) for key in _dropped(old, new)]
-    if not verdicts:
+    forgotten = _forgotten(old, new)
+    if not verdicts and not forgotten:
         return False
     # What cannot be taken out, such as a volume of ours that the user mounts, can be put back.
     stripped = inject(old, verdicts, site=site).template
+    if forgotten:
+        kept = {key: wish for key, wish in read_markers(old).items() if key not in forgotten}
+        stripped = with_markers(stripped, kept)
     return stripped == new or restored(old, new, frozenset(), site=site) == old
 
 
@@ -57,12 +62,24 @@ def restored(
         if key not in renewed and not _clashes(each, source, draft):
             _copy(each, source, draft)
             policies[key] = _rewritten(each, draft, site, list(policies.values()))
-    if policies.keys() == after.policies.keys():
-        return new
-    draft.mapping("metadata.labels")[INJECTED_LABEL] = "true"
-    annotations = draft.mapping("metadata.annotations")
-    annotations[INJECTED_ANNOTATION] = encode_record(Record(policies, draft.made))
-    return draft.template
+    if policies.keys() != after.policies.keys():
+        draft.mapping("metadata.labels")[INJECTED_LABEL] = "true"
+        annotations = draft.mapping("metadata.annotations")
+        annotations[INJECTED_ANNOTATION] = encode_record(Record(policies, draft.made))
+        new = draft.template
+    return _remarked(old, new, renewed)
+
+
+def _remarked(old: Template, new: Template, renewed: frozenset[str]) -> Template:
+    """The new template with the markers, too, that only the old one has."""
+    forgotten = {key: wish for key, wish in _forgotten(old, new).items() if key not in renewed}
+    return with_markers(new, {**read_markers(new), **forgotten}) if forgotten else new
+
+
+def _forgotten(old: Template, new: Template) -> Mapping[str, Desired]:
+    """Markers that only the old template has."""
+    after = read_markers(new)
+    return {key: wish for key, wish in read_markers(old).items() if key not in after}
 
 
 def _dropped(old: Template, new: Template) -> Mapping[str, PolicyRecord]:
@@ -119,7 +136,9 @@ def _rewritten(
             wishes = [each.parts[part] for each in others if part in each.parts]
             if wishes or not graceperiod.enough(draft, wanted):
                 parts[part] = graceperiod.raised(draft, wanted, wishes)
-        elif part == SELECTOR_PART or part.startswith("nodeTerm/"):
+        elif part.startswith(POD_PARTS):
+            parts[part] = digest
+        elif part.startswith(RULE_PARTS):
             parts.update(_rule(part, draft, site, others))
         elif place(part).find(draft) is not None:
             parts[part] = digest

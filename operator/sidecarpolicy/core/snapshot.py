@@ -60,3 +60,5 @@ class Snapshot:
     """Policies whose parts were taken out of a workload that is rolling because of that."""
     creating: bool = False
     """Whether the workloads are being created now: a paused policy freezes only what exists."""
+    webhook: bool = True
+    """Whether the API server asks our webhook about new Pods, as far as is known."""

@@ -57,6 +57,15 @@ class TemplateChange:
     template: Mapping[str, Any] = field(default_factory=dict, compare=False)
     taken_out: frozenset[str] = frozenset()
     leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    rehearsal: Patch = field(default_factory=list)
+    """The difference to a template that has all that this one promises its Pods."""
+    owner: str | None = None
+    """Another controller that may take the change back."""
+
+    @property
+    def trial(self) -> Patch:
+        """What the API server would have to take for Pods to be created, too."""
+        return [*self.guard, *(self.rehearsal or self.difference)]
 
     @property
     def patch(self) -> Patch:

@@ -36,11 +36,17 @@ def policy_status(
     nodes: NodeTally,
     excluded: bool,
     now: str,
+    webhook: bool = True,
 ) -> dict[str, Any]:
-    """The status to report; `now` is an RFC 3339 time for conditions that change."""
+    """The status to report; `now` is an RFC 3339 time for conditions that change.
+
+    `webhook` says whether the API server asks our webhook about Pods.
+    """
     status: dict[str, Any] = {
         "observedGeneration": policy.generation,
-        "conditions": _with_times(_conditions(policy, summary, nodes, excluded), policy, now),
+        "conditions": _with_times(
+            _conditions(policy, summary, nodes, excluded=excluded, webhook=webhook), policy, now
+        ),
         "nodes": {"capable": nodes.capable, "total": nodes.total},
         "workloads": _counts(summary),
         "blockedNamespaces": listed(summary.preflight),
@@ -71,11 +77,11 @@ def _counts(summary: Summary) -> dict[str, int]:
 
 
 def _conditions(
-    policy: PolicyFacts, summary: Summary, nodes: NodeTally, excluded: bool
+    policy: PolicyFacts, summary: Summary, nodes: NodeTally, *, excluded: bool, webhook: bool
 ) -> list[Condition]:
     accepted = _accepted(policy, summary.preflight, excluded)
     capable = _cluster_capable(policy, summary.preflight, nodes)
-    ready = _ready(policy, summary, nodes)
+    ready = _ready(policy, summary, nodes, webhook=webhook)
     culprit = next((each for each in (accepted, capable) if not each.ok), ready)
     return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(summary)]
 
@@ -107,9 +113,9 @@ def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally
     return Condition("ClusterCapable", True, Reason.CAPABLE, message)
 
 
-def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally) -> Condition:
+def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally, *, webhook: bool) -> Condition:
     """Whether an object that is created now gets its sidecars; it never waits for workloads."""
-    found = blocker(policy, nodes) or summary.preflight.worst or summary.denial
+    found = blocker(policy, nodes, webhook=webhook) or summary.preflight.worst or summary.denial
     if found is not None:
         return Condition("Ready", False, found.reason, found.message)
     message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
@@ -163,18 +169,11 @@ def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
     """Pods that do not run, then workloads, worst first, then what is to say about the policy."""
     found = [(each.owner.ref, each.finding) for each in summary.pods.troubles]
     found += [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
-    found += [(ref, _STRAY) for ref in sorted(summary.strays)[:MAX_PROBLEMS]]
+    found += sorted(summary.strays.items(), key=lambda each: each[0])[:MAX_PROBLEMS]
     itself = Ref(policy.kind, policy.scope, policy.name)
     said = [(replace(itself, namespace=e.namespace), e.finding) for e in summary.preflight.warnings]
     own = [*said, *((itself, finding) for finding in policy.remarks)][:MAX_PROBLEMS]
     return [_problem(*each) for each in (*found[: MAX_PROBLEMS - len(own)], *own)]
-
-
-_STRAY = Finding(
-    Reason.MISSED_ADMISSION,
-    "created without its sidecars: the webhook was away, or did not know the policy yet; create it "
-    "anew to have them",
-)
 
 
 def _problem(ref: Ref, finding: Finding) -> dict[str, str]:

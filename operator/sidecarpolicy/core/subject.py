@@ -53,11 +53,17 @@ def subject_of(obj: RawObject, *, kind: str, name: str) -> Subject | None:
 
 
 def _pod(pod: RawObject, name: str) -> Subject | None:
-    meta, spec = pod["metadata"], pod["spec"]
+    meta = pod["metadata"]
     found = _whose(meta, name)
     if found is None or _left_alone(meta):
         return None
-    return Subject(*found, pod, "", spec.get("nodeName") or _pinned(spec))
+    return Subject(*found, pod, "", node_of(pod))
+
+
+def node_of(pod: RawObject) -> str | None:
+    """The node where a Pod is bound to run, or None while it may still choose."""
+    spec = pod["spec"]
+    return spec.get("nodeName") or _pinned(spec)
 
 
 def _whose(meta: RawObject, name: str) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ their summaries, so no pass over one namespace needs the workloads of another.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -42,8 +42,8 @@ class Summary:
     counts: Counter[State] = field(default_factory=Counter)
     problems: tuple[Standing, ...] = ()
     denied: int = 0
-    strays: frozenset[Ref] = frozenset()
-    """Pods that run without their sidecars, because the webhook missed them."""
+    strays: Mapping[Ref, Finding] = field(default_factory=dict)
+    """Pods that the webhook missed, and what they lack."""
     missed: int = 0
     """Jobs that do."""
     pods: PodTally = NO_PODS

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from cryptography.x509 import Certificate
 
+from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import SECRETS, WEBHOOK_CONFIGURATIONS
@@ -45,7 +46,7 @@ class Site:
     extra_names: tuple[str, ...] = ()
     """DNS names and IPs by which it is reached besides those of its Service."""
     secret: str = "sidecarpolicy-webhook-tls"
-    configuration: str = "sidecarpolicy"
+    configuration: str = WEBHOOK_CONFIGURATION
 
     @property
     def names(self) -> frozenset[str]:

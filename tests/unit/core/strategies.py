@@ -156,6 +156,7 @@ def policy_specs(draw: st.DrawFn, name: str) -> JSON:
         "volumes": volumes,
         "imagePullSecrets": secrets,
         "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
+        "injectAt": draw(st.sampled_from(["Auto", "Pod"])),
         "placement": draw(st.sampled_from(["First", "Last"])),
         "order": draw(st.lists(_orders([each["name"] for each in sidecars]), max_size=2)),
         "appContainers": draw(st.none() | _app_containers),

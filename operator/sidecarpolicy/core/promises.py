@@ -1,0 +1,84 @@
+"""Promises: does a Pod have what its template promised it, and if not, why not?
+
+The webhook keeps them, unless something speaks against it by now; the controller finds the
+Pods of which it knew nothing, because it fails open.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.decision import blocker, nowhere_to_run
+from sidecarpolicy.core.draft import Draft
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.inject import Injection
+from sidecarpolicy.core.marker import read_markers
+from sidecarpolicy.core.noderule import missing_in_pod
+from sidecarpolicy.core.podtime import fulfilled, promises
+from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.selection import opted_out
+from sidecarpolicy.core.snapshot import Snapshot
+
+Pod = Mapping[str, Any]
+
+MISSED_PARTS = Finding(
+    Reason.MISSED_ADMISSION,
+    "created without its sidecars: the webhook was away, or did not know the policy yet; create it "
+    "anew to have them",
+)
+
+
+def kept_promises(pod: Pod, snapshot: Snapshot, *, settled: bool) -> Injection:
+    """The Pod with what its template promised, as far as nothing in the cluster speaks against it.
+
+    The template has the say: neither a pause nor the end of a policy changes what Pods get
+    before the template changes. `settled` says that the Pod's node is chosen.
+    """
+    if snapshot.excluded or snapshot.namespace_opted_out or opted_out(pod.get("metadata")):
+        return Injection(pod)
+    return fulfilled(pod, blocked=frozenset(_blocked(pod, snapshot)), settled=settled)
+
+
+def broken_promises(pod: Pod, snapshot: Snapshot, *, capable: bool) -> Mapping[str, Finding]:
+    """What a running Pod lacks of what its template promised, by policy key.
+
+    `capable` says whether its node runs native sidecars, where it has one already.
+    """
+    if not promises(pod):
+        return {}
+    injection = kept_promises(pod, snapshot, settled=True)
+    lacking = dict.fromkeys(injection.changed, MISSED_PARTS)
+    lacking |= {key: found[0] for key, found in injection.obstacles.items()}
+    node = pod["spec"].get("nodeName")
+    if node and not capable:
+        lacking |= dict.fromkeys(_unruled(pod), _misplaced(node))
+    return lacking
+
+
+def _blocked(pod: Pod, snapshot: Snapshot) -> Iterator[str]:
+    """Keys of what would only make the Pod wait for ever."""
+    known = {policy.key: policy for policy in snapshot.policies if policy.spec is not None}
+    for key, wish in read_markers(pod).items():
+        policy = known.get(key)
+        found = snapshot.blocked.get(key) or nowhere_to_run(wish.node_rule, snapshot.nodes)
+        if found is None and policy is not None:
+            found = blocker(policy, snapshot.nodes, creating=True)
+        if found is not None:
+            yield key
+
+
+def _unruled(pod: Pod) -> Iterator[str]:
+    """Keys of policies whose node rule the Pod should have, and has not."""
+    record, draft = read_record(pod), Draft(pod)
+    policies = record.policies if isinstance(record, Record) else {}
+    for key, each in policies.items():
+        if any(missing_in_pod(draft, part) for part in each.parts):
+            yield key
+
+
+def _misplaced(node: str) -> Finding:
+    return Finding(
+        Reason.MISSED_ADMISSION,
+        f"created without its node rule, because the webhook was away, and now on node {node}, "
+        f"which cannot run its sidecars; delete the Pod to have it created anew",
+    )
