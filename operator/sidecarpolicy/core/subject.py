@@ -93,12 +93,20 @@ def _left_alone(meta: RawObject) -> bool:
 
 
 def _pinned(spec: RawObject) -> str | None:
-    """The node that a DaemonSet's Pod is meant for: the daemon controller pins it by name."""
+    """The node that a DaemonSet's Pod is meant for: the daemon controller pins every term of its
+    required affinity, which are ORed, to that name.
+    """
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    for term in required.get("nodeSelectorTerms") or ():
-        for field in term.get("matchFields") or ():
-            if field.get("key") == "metadata.name" and len(field.get("values") or ()) == 1:
-                node: str = field["values"][0]
-                return node
+    nodes = {_only_node(term) for term in required.get("nodeSelectorTerms") or ()}
+    return nodes.pop() if len(nodes) == 1 else None
+
+
+def _only_node(term: RawObject) -> str | None:
+    """The one node that a term can match, or None if there may be others."""
+    for field in term.get("matchFields") or ():
+        values: list[str] = field.get("values") or []
+        only = field.get("operator") == "In" and len(values) == 1
+        if field.get("key") == "metadata.name" and only:
+            return values[0]
     return None
