@@ -40,6 +40,7 @@ class Reason(StrEnum):
     MISSED_ADMISSION = "MissedAdmission"
     PART_CHANGED = "PartChanged"
     RECORD_UNREADABLE = "RecordUnreadable"
+    MARKER_TOO_LARGE = "MarkerTooLarge"
     OWNED_BY_CONTROLLER = "OwnedByController"
     NODE_RULE_OWNED_BY_GITOPS = "NodeRuleOwnedByGitOps"
     NODE_RULE_CONTRADICTION = "NodeRuleContradiction"

@@ -22,12 +22,13 @@ from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
 from sidecarpolicy.core.desired import Desired, desired, names
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.ownership import NodeRuleSite
-from sidecarpolicy.core.semantic import fingerprint
 
 JSON = dict[str, Any]
 Template = Mapping[str, Any]
 
 _REMEMBERED = 256
+_MAX_DEPTH = 64
+"""Levels; no field of a container has nearly as many, and programs that read JSON have limits."""
 
 
 def has_marker(template: Template) -> bool:
@@ -57,7 +58,7 @@ def annotated(template: Template, content: Mapping[str, Any]) -> Template:
     if not annotations:
         del metadata["annotations"]
     rest = {key: value for key, value in template.items() if key != "metadata"}
-    return {"metadata": metadata, **rest} if metadata or "metadata" in template else rest
+    return {"metadata": metadata, **rest} if metadata else rest
 
 
 def as_pods_are(template: Template, *, claims: frozenset[str] = frozenset()) -> Template:
@@ -76,6 +77,11 @@ def promised(marker: Desired | None, wish: Desired) -> bool:
     that writing makes cannot make a workload roll for ever.
     """
     return marker == _parsed(_dumped({wish.key: _written(wish)})).get(wish.key)
+
+
+def size(wish: Desired) -> int:
+    """How many bytes the marker for a wish takes."""
+    return len(_dumped(_written(wish)).encode())
 
 
 def _text(template: Template) -> Any:
@@ -134,7 +140,8 @@ def _understood(key: str, entry: Any) -> Desired | None:
     """The wish in one entry; None for what we did not write, such as a DaemonSet's revision."""
     try:
         revision = entry["revision"]
-        fingerprint(entry)  # too deep to be written again
+        if _deeper(entry, than=_MAX_DEPTH):
+            return None
         spec = SidecarPolicySpec.model_validate({"selector": {}, **entry["spec"]})
         wish = replace(desired(key, spec), revision=revision)
         items = (*wish.pod_items, *wish.app_items)
@@ -142,3 +149,11 @@ def _understood(key: str, entry: Any) -> Desired | None:
         return None
     texts = (key.partition("/")[2], revision, *(each.name for each in items))
     return wish if all(isinstance(each, str) and each for each in texts) else None
+
+
+def _deeper(value: Any, *, than: int) -> bool:
+    """Whether a JSON value has more levels of objects and lists."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return than == 0 or any(_deeper(each, than=than - 1) for each in inner)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
@@ -20,6 +21,7 @@ from sidecarpolicy.core.marker import (
     as_pods_are,
     promised,
     read_markers,
+    size,
     with_markers,
 )
 from sidecarpolicy.core.noderule import POD_PARTS, written_in_pod
@@ -40,6 +42,17 @@ MARKED_KINDS = frozenset(
 """Kinds whose Pods get what the template promises."""
 
 
+MAX_MARKER = 64 * 1024
+"""Bytes for one policy. The API server takes 256 KiB of annotations in all, and an admission
+webhook must never be the reason why an owner's object is refused.
+"""
+_TOO_LARGE = Finding(
+    Reason.MARKER_TOO_LARGE,
+    f"an annotation holds at most {MAX_MARKER // 1024} KiB of what a policy adds; make it smaller, "
+    "or set injectAt: Auto",
+)
+
+
 def carry_out(
     template: Template,
     verdicts: Sequence[Verdict],
@@ -56,6 +69,8 @@ def carry_out(
     before = read_markers(template)
     if not before and not any(_promises(each, at_pods) for each in verdicts):
         return inject(template, verdicts, site=site, claims=claims)
+    large = {each.key: (_TOO_LARGE,) for each in verdicts if _too_large(each, at_pods)}
+    verdicts = [replace(e, action=Action.HOLD) if e.key in large else e for e in verdicts]
     whole = as_pods_are(template, claims=claims)
     trial = inject(whole, verdicts, site=NodeRuleSite.AFFINITY, claims=claims)
     record = read_record(trial.template)
@@ -72,13 +87,18 @@ def carry_out(
         with_markers(parts.template, after) if turned or parts.changed else template,
         current=frozenset(_current(template, verdicts, trial, parts=parts, at_pods=at_pods)),
         changed=parts.changed | turned,
-        obstacles={**trial.obstacles, **parts.obstacles},
+        obstacles={**trial.obstacles, **parts.obstacles, **large},
         leftovers=parts.leftovers,
     )
 
 
 def _promises(verdict: Verdict, at_pods: Collection[str]) -> bool:
     return verdict.action is Action.APPLY and verdict.key in at_pods
+
+
+def _too_large(verdict: Verdict, at_pods: Collection[str]) -> bool:
+    wish = verdict.desired
+    return _promises(verdict, at_pods) and wish is not None and size(wish) > MAX_MARKER
 
 
 def _narrowed(

@@ -49,6 +49,24 @@ def test_policies_are_told_in_the_order_in_which_they_act(policies: str) -> None
     ]
 
 
+def test_what_is_left_to_the_pods_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(yaml.safe_dump_all([MESH, policy(injectAt="Pod")]))
+    result = explain("deploy/web", "-p", str(path), of=[deployment("web")])
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[2].endswith("container/proxy, nodeTerm/Require")
+    assert lines[3].endswith("container/shipper (in Pods), nodeTerm/Require (in Pods)")
+    assert lines[-2] == (
+        "Starts: proxy (ClusterSidecarPolicy/mesh) → shipper (SidecarPolicy/log-shipper) → "
+        "the application"
+    )
+    told = json.loads(explain("-p", str(path), "-o", "json", of=[deployment("web")]).stdout)
+    assert [each["atPods"] for each in told[0]["policies"]] == [
+        [],
+        ["container/shipper", "nodeTerm/Require"],
+    ]
+
+
 def test_a_sidecar_that_requests_nothing_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "policies.yaml"
     path.write_text(yaml.safe_dump(policy()))

@@ -216,3 +216,17 @@ def test_the_example_of_the_readme_renders() -> None:
 @pytest.mark.parametrize("command", ["render", "strip", "explain", "controller"])
 def test_help_has_an_example(command: str) -> None:
     assert f"sidecarpolicy {command}" in call(command, "--help").stdout
+
+
+def test_what_the_webhook_will_add_to_pods_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(policy(injectAt="Pod")))
+    rendered = call("render", "-p", str(path), stdin=[deployment("web")])
+    assert rendered.exit_code == 0
+    (marked,) = documents(rendered.stdout)
+    assert marked["spec"]["template"]["spec"] == deployment("web")["spec"]["template"]["spec"]
+    assert (
+        "note: <stdin>:1: Deployment web: SidecarPolicy/log-shipper: the webhook adds to its Pods: "
+        "container/shipper, nodeTerm/Require"
+    ) in rendered.stderr.splitlines()
+    assert documents(call("strip", stdin=rendered.stdout).stdout) == [deployment("web")]

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
 from sidecarpolicy.cluster.resources import DEPLOYMENTS
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.core.selection import Exclusions
@@ -147,3 +148,28 @@ def test_a_namespace_that_goes_takes_nothing_with_it_that_may_be_of_its_successo
     held.forget_namespace("shop")
     assert generations(held) == [1]
     assert not held.knows("shop")
+
+
+def test_news_of_the_webhook_concern_all_that_a_policy_may_select() -> None:
+    held = inventory()
+    held.see_policy(policy_object())
+    marks(held)
+    assert not held.snapshot("shop").webhook
+    held.see_webhook(registered=True)
+    assert marks(held) == {"shop"}
+    assert held.snapshot("shop").webhook
+    held.see_webhook(registered=True)
+    assert marks(held) == set()
+
+
+def test_namespaces_with_promises_are_known_as_long_as_there_are_any() -> None:
+    held = inventory()
+    mirror = WorkloadMirror(held, DEPLOYMENTS)
+    mirror.store(mirror.facts(at(1, deployment("plain"))))
+    assert held.promising() == frozenset()
+    marked = deployment()
+    marked["spec"]["template"]["metadata"]["annotations"] = {ROLLOUT_ANNOTATION: "{}"}
+    mirror.store(mirror.facts(at(2, marked)))
+    assert held.promising() == {"shop"}
+    mirror.store(mirror.facts(at(3, deployment())))
+    assert held.promising() == frozenset()

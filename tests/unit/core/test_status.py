@@ -12,6 +12,7 @@ from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.overhead import Overhead
+from sidecarpolicy.core.promises import MISSED_PARTS
 from sidecarpolicy.core.qos import QosClass
 from sidecarpolicy.core.quantity import Quantity
 from sidecarpolicy.core.standing import Standing, State
@@ -33,10 +34,13 @@ def status(
     nodes: NodeTally = NodeTally(1, 3),  # noqa: B008
     excluded: bool = False,
     now: str = NOON,
+    webhook: bool = True,
 ) -> dict[str, Any]:
     summary = merge(summarize([each]) for each in standings)
     assert summary == summarize(standings)
-    return policy_status(of or policy(), summary, nodes=nodes, excluded=excluded, now=now)
+    return policy_status(
+        of or policy(), summary, nodes=nodes, excluded=excluded, now=now, webhook=webhook
+    )
 
 
 def conditions(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -64,6 +68,22 @@ def test_a_policy_is_not_ready_because_of(arguments: Any, blamed: str, reason: s
 
 def test_a_paused_policy_is_not_ready_because_new_workloads_get_nothing_either() -> None:
     assert conditions(status(of=policy(paused=True)))["Ready"] == ("False", "Paused")
+
+
+@pytest.mark.parametrize(("at", "ready"), [("Pod", "False"), ("Auto", "True")])
+def test_only_a_policy_of_pod_time_needs_the_webhook_to_be_ready(at: str, ready: str) -> None:
+    found = conditions(status(of=policy(injectAt=at), webhook=False))
+    assert found["Ready"][0] == ready
+    assert found["ClusterCapable"] == ("True", "Capable")
+
+
+def test_pods_that_the_webhook_missed_are_counted_and_named() -> None:
+    missed = {Ref("Pod", "shop", name): MISSED_PARTS for name in ("web-2", "web-1")}
+    summary = replace(summarize([standing(State.CURRENT)]), strays=missed)
+    found = policy_status(policy(), summary, nodes=NodeTally(1, 1), excluded=False, now=NOON)
+    assert found["pods"] == {"missed": 2}
+    named = [(each["kind"], each["name"], each["reason"]) for each in found["problems"]][:2]
+    assert named == [("Pod", "web-1", "MissedAdmission"), ("Pod", "web-2", "MissedAdmission")]
 
 
 @pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.FORBIDDEN])
