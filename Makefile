@@ -30,7 +30,7 @@ test-unit: $(STAMP) ## Run the pure tests only (seconds, no root)
 
 .PHONY: test-deep
 test-deep: $(STAMP) ## Run the laws of the engine over 10,000 generated templates each
-	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/unit/core/test_inject_laws.py tests/unit/core/test_admission_laws.py
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/unit/core/test_inject_laws.py tests/unit/core/test_admission_laws.py tests/unit/core/test_podtime_laws.py
 
 .PHONY: lint
 lint: $(STAMP) ## Check format, style, types and layers

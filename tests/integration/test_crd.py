@@ -26,6 +26,7 @@ DEFAULTS: Json = {
     ],
     "mode": "Native",
     "nodeRule": "Require",
+    "injectAt": "Auto",
     "paused": False,
     "rollout": {"maxConcurrent": "10%", "maxFailed": 1},
     "jobs": {"existing": "Skip"},
@@ -234,6 +235,10 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     "a node rule that does not exist": (
         {"nodeRule": "Maybe"},
         'spec.nodeRule: Unsupported value: "Maybe": supported values: "Require", "Avoid", "None"',
+    ),
+    "a time that does not exist": (
+        {"injectAt": "Container"},
+        'spec.injectAt: Unsupported value: "Container": supported values: "Auto", "Pod"',
     ),
     "two volumes of one name": (
         {"volumes": [{"name": "logs", "emptyDir": {}}, {"name": "logs"}]},

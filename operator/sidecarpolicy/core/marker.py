@@ -48,17 +48,49 @@ def with_markers(template: Template, wanted: Mapping[str, Desired]) -> Template:
 
 
 def annotated(template: Template, content: Mapping[str, Any]) -> Template:
-    """The template with this content in the annotation, and without what is empty then."""
-    metadata = dict(template.get("metadata") or {})
-    annotations = dict(metadata.get("annotations") or {})
-    annotations.pop(ROLLOUT_ANNOTATION, None)
-    if content:
-        annotations[ROLLOUT_ANNOTATION] = _dumped(content)
-    metadata["annotations"] = annotations
-    if not annotations:
+    """The template with this content in the annotation; without any, as it was before us."""
+    bare = _unmarked(template)
+    if not content:
+        return bare
+    made = _to_make(bare)
+    text = _dumped(content if made == _USUALLY_MADE else {**content, "made": made})
+    metadata = bare.get("metadata") or {}
+    annotations = {**(metadata.get("annotations") or {}), ROLLOUT_ANNOTATION: text}
+    return {**bare, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _unmarked(template: Template) -> Template:
+    """The template without the annotation, and without what was made for it and is empty now."""
+    text = _text(template)
+    if text is None:
+        return template
+    made = _made_for(text)
+    metadata = {**template["metadata"], "annotations": {**template["metadata"]["annotations"]}}
+    del metadata["annotations"][ROLLOUT_ANNOTATION]
+    if not metadata["annotations"] and "metadata.annotations" in made:
         del metadata["annotations"]
-    rest = {key: value for key, value in template.items() if key != "metadata"}
-    return {"metadata": metadata, **rest} if metadata else rest
+    if not metadata and "metadata" in made:
+        return {key: value for key, value in template.items() if key != "metadata"}
+    return {**template, "metadata": metadata}
+
+
+_USUALLY_MADE = ["metadata.annotations"]
+"""What is made for the annotation on an API server, which keeps no empty annotations and has
+metadata always. Only where it is not so, in manifests, the annotation says what was.
+"""
+
+
+def _to_make(template: Template) -> list[str]:
+    if template.get("metadata") is None:
+        return ["metadata", "metadata.annotations"]
+    return [] if template["metadata"].get("annotations") == {} else _USUALLY_MADE
+
+
+def _made_for(text: Any) -> Any:
+    try:
+        return json.loads(text).get("made", _USUALLY_MADE)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return _USUALLY_MADE
 
 
 def as_pods_are(template: Template, *, claims: frozenset[str] = frozenset()) -> Template:
