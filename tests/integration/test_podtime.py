@@ -215,6 +215,7 @@ def test_a_pod_that_the_webhook_missed_is_found_and_named(
     known(space, at_pods())
     created(space, deployment(replicas=1))
     eventually(lambda: sidecars(space, "web") == [["shipper"]])
+    space.wait_status("log-shipper", matched=1, current=1)
     processes[1].kill()
     space.kubectl("scale", "deployment/web", "--replicas=2")
     status = eventually(
