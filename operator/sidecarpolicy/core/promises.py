@@ -9,7 +9,9 @@ from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.decision import blocker, nowhere_to_run
+from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
+from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Injection
 from sidecarpolicy.core.marker import read_markers
@@ -56,15 +58,29 @@ def broken_promises(pod: Pod, snapshot: Snapshot, *, capable: bool) -> Mapping[s
 
 
 def _blocked(pod: Pod, snapshot: Snapshot) -> Iterator[str]:
-    """Keys of what would only make the Pod wait for ever."""
+    """Keys of what would keep the Pod from running, or from being created."""
     known = {policy.key: policy for policy in snapshot.policies if policy.spec is not None}
     for key, wish in read_markers(pod).items():
         policy = known.get(key)
-        found = snapshot.blocked.get(key) or nowhere_to_run(wish.node_rule, snapshot.nodes)
+        found = nowhere_to_run(wish.node_rule, snapshot.nodes)
         if found is None and policy is not None:
-            found = blocker(policy, snapshot.nodes, creating=True)
+            found = blocker(policy, snapshot.nodes, creating=True) or _block(policy, wish, snapshot)
         if found is not None:
             yield key
+
+
+_OF_ANY_REVISION = frozenset({Reason.API_SERVER_DROPS_FIELD, Reason.STRIPPED_BY_WEBHOOK})
+"""What makes every native sidecar an ordinary init container, so that the Pod would hang."""
+
+
+def _block(policy: PolicyFacts, wish: Desired, snapshot: Snapshot) -> Finding | None:
+    """Why the policy is blocked in the namespace, as far as that is about this wish, too: what
+    is wrong with a newer revision keeps nobody from having the older one.
+    """
+    found = snapshot.blocked.get(policy.key)
+    same = policy.desired is not None and policy.desired.revision == wish.revision
+    concerned = found is not None and (same or found.reason in _OF_ANY_REVISION)
+    return found if concerned else None
 
 
 def _unruled(pod: Pod) -> Iterator[str]:

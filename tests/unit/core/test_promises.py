@@ -7,7 +7,7 @@ import pytest
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.admission import admit
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import node_facts
+from sidecarpolicy.core.facts import node_facts, policy_facts
 from sidecarpolicy.core.inject import Action, Verdict
 from sidecarpolicy.core.marker import with_markers
 from sidecarpolicy.core.ownership import NodeRuleSite
@@ -88,6 +88,21 @@ def incapable() -> Memory:
 NO = {"annotations": {"sidecarpolicy.dev/inject": "false"}}
 
 
+def blocked(reason: str, **fields: Any) -> JSON:
+    """A policy that its status says may do nothing in the namespace."""
+    made = at_pods(**fields)
+    desired = policy_facts(made).desired
+    assert desired is not None
+    entry = {"namespace": "shop", "reason": reason, "message": "the API server's words"}
+    status = {"revision": desired.revision, "observedGeneration": 1, "blockedNamespaces": [entry]}
+    return {**made, "status": status}
+
+
+def test_what_is_wrong_with_a_newer_revision_keeps_no_pod_from_the_older() -> None:
+    view = memory(blocked("Refused"))
+    assert sidecars(admitted(promising(), view, kind="Pod")) == ["older"]
+
+
 def opted_out() -> JSON:
     pod = promising()
     pod["metadata"]["annotations"] |= NO["annotations"]
@@ -100,6 +115,14 @@ def opted_out() -> JSON:
         pytest.param(opted_out(), memory(at_pods()), id="that opts out"),
         pytest.param(promising(), memory(at_pods(), **NO), id="of a namespace that opts out"),
         pytest.param(promising(), incapable(), id="that no node could run"),
+        pytest.param(
+            promising(), memory(blocked("StrippedByWebhook")), id="that would be stripped"
+        ),
+        pytest.param(
+            promising(),
+            memory(blocked("Refused", sidecars=[sidecar("older")])),
+            id="that would be refused with it",
+        ),
         pytest.param(promising(nodeName="old"), memory(), id="bound to a node that cannot"),
     ],
 )
