@@ -38,10 +38,8 @@ def only_dropped(old: Template, new: Template, *, site: NodeRuleSite) -> bool:
     if not verdicts and not forgotten:
         return False
     # What cannot be taken out, such as a volume of ours that the user mounts, can be put back.
-    stripped = inject(old, verdicts, site=site).template
-    if forgotten:
-        kept = {key: wish for key, wish in read_markers(old).items() if key not in forgotten}
-        stripped = with_markers(stripped, kept)
+    kept = {key: wish for key, wish in read_markers(old).items() if key not in forgotten}
+    stripped = with_markers(inject(with_markers(old, {}), verdicts, site=site).template, kept)
     return stripped == new or restored(old, new, frozenset(), site=site) == old
 
 
