@@ -81,7 +81,7 @@ def test_pods_that_the_webhook_missed_are_counted_and_named() -> None:
     missed = {Ref("Pod", "shop", name): MISSED_PARTS for name in ("web-2", "web-1")}
     summary = replace(summarize([standing(State.CURRENT)]), strays=missed)
     found = policy_status(policy(), summary, nodes=NodeTally(1, 1), excluded=False, now=NOON)
-    assert found["pods"] == {"missed": 2}
+    assert found["pods"] == {"total": 0, "running": 0, "stuck": 0, "missed": 2}
     named = [(each["kind"], each["name"], each["reason"]) for each in found["problems"]][:2]
     assert named == [("Pod", "web-1", "MissedAdmission"), ("Pod", "web-2", "MissedAdmission")]
 
