@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiohttp import ClientError, ClientResponseError
+from aiohttp import ClientError, ClientResponseError, SocketTimeoutError
 
 from sidecarpolicy.cluster.api import PAGE, Api
 from sidecarpolicy.cluster.resources import Resource
@@ -84,6 +84,9 @@ class Reflector(Generic[Fact]):
             except _ExpiredError as error:
                 log.info("%s: listing again: %s", self._resource.plural, error)
                 self._version = None
+            except SocketTimeoutError:
+                # Not even a bookmark, which an idle API server sometimes is late with.
+                log.info("%s: the watch was silent for long; watching anew", self._resource.plural)
             except (ClientError, TimeoutError, OSError, ValueError) as error:
                 reason = str(error) or type(error).__name__
                 log.warning("%s: watch interrupted: %s", self._resource.plural, reason)

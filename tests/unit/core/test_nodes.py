@@ -4,13 +4,10 @@ from typing import Any
 
 import pytest
 
-from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.facts import node_facts
 from sidecarpolicy.core.featuregate import Gate, Reading
-from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.labels import node_patch
-from sidecarpolicy.core.misplaced import misplaced
 from tests.support.nodes import node_object
 
 RECORD = "sidecarpolicy.dev/feature-gate"
@@ -88,20 +85,3 @@ def test_a_kubelet_is_found_at_its_first_internal_address_and_its_own_port() -> 
     assert (node.address, node.port) == ("10.0.0.7", 20250)
     bare = node_facts(node_object("v1.31.0"))
     assert (bare.address, bare.port) == ("", 10250)
-
-
-@pytest.mark.parametrize(
-    ("version", "fate"),
-    [
-        ("v1.31.0", None),
-        ("v1.28.15", "node n1 refuses Pods with native sidecars"),
-        ("v1.26.15", "node n1 runs native sidecars as ordinary init containers, "
-                     "so the Pod stays in Init"),
-        ("nonsense", "node n1 is not known to run native sidecars"),
-    ],
-)  # fmt: skip
-def test_a_pod_with_native_sidecars_is_misplaced_on(version: str, fate: str | None) -> None:
-    node = node_facts(node_object(version))
-    evidence = node.capability.evidence
-    reason: Reason = node.capability.reason
-    assert misplaced(node) == (Finding(reason, f"{fate} ({evidence})") if fate else None)
