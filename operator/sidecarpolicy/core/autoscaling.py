@@ -1,0 +1,73 @@
+"""Would a sidecar stop the autoscaling of a workload?
+
+A HorizontalPodAutoscaler with a target utilization divides what Pods use by what *all* their
+containers request, restartable init containers included. One container without a request of
+that resource, and it cannot say a number any more: it stops scaling, without a word to the
+workload's owner (kube-controller-manager, `calculatePodRequests`: "missing request for cpu").
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RawObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler: its target, and the resources that it scales by utilization."""
+
+    name: str
+    kind: str
+    target: str
+    resources: tuple[str, ...]
+
+
+def autoscaler(hpa: RawObject) -> Autoscaler | None:
+    """What a raw autoscaling/v2 object scales by utilization of all containers; None if nothing.
+
+    A ContainerResource metric looks at one container only, and other targets than a
+    utilization need no request.
+    """
+    spec = hpa["spec"]
+    metrics = (each.get("resource") or {} for each in spec.get("metrics") or ())
+    resources = tuple(
+        each["name"] for each in metrics if (each.get("target") or {}).get("type") == "Utilization"
+    )
+    reference = spec["scaleTargetRef"]
+    found = Autoscaler(hpa["metadata"]["name"], reference["kind"], reference["name"], resources)
+    return found if resources else None
+
+
+def broken(
+    autoscalers: Iterable[Autoscaler], *, kind: str, name: str, before: RawObject, after: RawObject
+) -> str | None:
+    """Which autoscaler of a workload a change of its template would stop, and by which container.
+
+    One that is stopped already is not our doing.
+    """
+    for each in autoscalers:
+        if (each.kind, each.target) != (kind, name):
+            continue
+        for resource in each.resources:
+            missing = next(_without(after, resource), None)
+            if missing is not None and next(_without(before, resource), None) is None:
+                return (
+                    f"HorizontalPodAutoscaler {each.name} scales it by the utilization of "
+                    f"{resource}, which container {missing} does not request, so that it would "
+                    f"stop scaling; give the sidecar a request of {resource}"
+                )
+    return None
+
+
+def _without(template: RawObject, resource: str) -> Iterator[str]:
+    """Containers that run along with the application and do not request the resource."""
+    spec = template.get("spec") or {}
+    sidecars = (
+        each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"
+    )
+    for container in (*sidecars, *(spec.get("containers") or ())):
+        asked = container.get("resources") or {}
+        # A limit without a request is a request, by the API server's default.
+        if not any(resource in (asked.get(kind) or {}) for kind in ("requests", "limits")):
+            yield container["name"]

@@ -1,0 +1,79 @@
+"""Which sidecars would stop a HorizontalPodAutoscaler."""
+
+from typing import Any
+
+import pytest
+
+from sidecarpolicy.core.autoscaling import autoscaler, broken
+from tests.support.builders import sidecar, template
+
+JSON = dict[str, Any]
+WEB = {"name": "web", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+UTILIZATION = {"type": "Utilization", "averageUtilization": 80}
+
+
+def resource(name: str, target: JSON = UTILIZATION) -> JSON:
+    return {"type": "Resource", "resource": {"name": name, "target": target}}
+
+
+def hpa(*metrics: JSON, target: str = "web") -> JSON:
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    return {
+        "metadata": {"name": "web-hpa"},
+        "spec": {"scaleTargetRef": reference, "metrics": list(metrics)},
+    }
+
+
+def native(**resources: JSON) -> JSON:
+    return sidecar(restartPolicy="Always", resources=resources)
+
+
+def said(hpa_object: JSON, *sidecars: JSON, web: JSON = WEB) -> str | None:
+    found = autoscaler(hpa_object)
+    return broken(
+        [found] if found else [],
+        kind="Deployment",
+        name="web",
+        before=template(containers=[web]),
+        after=template(containers=[web], initContainers=list(sidecars)),
+    )
+
+
+def test_a_sidecar_without_a_request_stops_scaling_by_utilization() -> None:
+    assert said(hpa(resource("memory"), resource("cpu")), native(requests={"memory": "1Mi"})) == (
+        "HorizontalPodAutoscaler web-hpa scales it by the utilization of cpu, which container "
+        "shipper does not request, so that it would stop scaling; give the sidecar a request of cpu"
+    )
+
+
+CONTAINER = {"name": "cpu", "container": "web", "target": UTILIZATION}
+
+
+@pytest.mark.parametrize(
+    ("hpa_object", "sidecars"),
+    [
+        pytest.param(hpa(resource("cpu")), [native(requests={"cpu": "10m"})], id="it requests it"),
+        pytest.param(
+            hpa(resource("cpu")), [native(limits={"cpu": "10m"})], id="a limit is a request"
+        ),
+        pytest.param(hpa(resource("cpu")), [sidecar()], id="an init container that ends"),
+        pytest.param(
+            hpa(resource("cpu", {"type": "AverageValue", "averageValue": "1"})),
+            [native()],
+            id="it scales by a value",
+        ),
+        pytest.param(
+            hpa({"type": "ContainerResource", "containerResource": CONTAINER}),
+            [native()],
+            id="it looks at one container only",
+        ),
+        pytest.param(hpa(resource("cpu"), target="api"), [native()], id="it scales something else"),
+        pytest.param(hpa(), [native()], id="it has no metrics"),
+    ],
+)
+def test_scaling_goes_on(hpa_object: JSON, sidecars: list[JSON]) -> None:
+    assert said(hpa_object, *sidecars) is None
+
+
+def test_scaling_that_is_stopped_already_is_not_our_doing() -> None:
+    assert said(hpa(resource("cpu")), native(), web={"name": "web"}) is None
