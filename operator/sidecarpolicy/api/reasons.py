@@ -44,6 +44,9 @@ class Reason(StrEnum):
     OWNED_BY_CONTROLLER = "OwnedByController"
     NODE_RULE_OWNED_BY_GITOPS = "NodeRuleOwnedByGitOps"
     NODE_RULE_CONTRADICTION = "NodeRuleContradiction"
+    NOT_SETTLED = "NotSettled"
+    NO_FEASIBLE_NODE = "NoFeasibleNode"
+    WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
     ROLLOUT_STOPPED = "RolloutStopped"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 

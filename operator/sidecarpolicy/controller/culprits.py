@@ -7,6 +7,7 @@ refused are held for a while, and the others get their way.
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sidecarpolicy.api.reasons import Reason
@@ -36,10 +37,14 @@ class Culprits:
         self._refused: dict[tuple[Ref, str], Refusal] = {}
 
     def held(self) -> Refusals:
-        """The refusals that still count."""
+        """The refusals that still count, each until its time has come."""
         now = time.monotonic()
-        for each in [each for each in self._refused if self._backoff.rest(each, now=now) <= 0]:
-            del self._refused[each]
+        rests = {each: self._backoff.rest(each, now=now) for each in self._refused}
+        for (ref, key), rest in rests.items():
+            if rest <= 0:
+                del self._refused[ref, key]
+            else:
+                self._inventory.dirty_scopes.mark_later(ref.namespace, rest)
         return dict(self._refused)
 
     def forgive(self, change: TemplateChange) -> None:
@@ -54,12 +59,7 @@ class Culprits:
         """
         if len(change.policies) == 1:
             return False
-        generation = next(e.generation for e in snapshot.workloads if e.ref == change.ref)
-        candidates = {
-            each.key: Refusal(each.desired.revision, generation, _LATER)
-            for each in snapshot.policies
-            if each.key in change.policies and each.desired is not None
-        }
+        candidates = _candidates(snapshot, change)
         waiting = {(change.ref, key): refusal for key, refusal in candidates.items()}
         held = False
         for key, refusal in candidates.items():
@@ -69,6 +69,14 @@ class Culprits:
                 self._hold(change.ref, key, replace(refusal, finding=finding))
                 held = True
         return held
+
+    def hold(
+        self, snapshot: Snapshot, change: TemplateChange, found: Mapping[str, Finding]
+    ) -> None:
+        """Takes in why a change must not be made for some of its policies, by their keys."""
+        candidates = _candidates(snapshot, change)
+        for key, finding in found.items():
+            self._hold(change.ref, key, replace(candidates[key], finding=finding))
 
     async def _try(self, snapshot: Snapshot, ref: Ref, refused: Refusals) -> Finding | None:
         """Why the API server would not take the change without the refused policies."""
@@ -83,6 +91,17 @@ class Culprits:
 
     def _hold(self, ref: Ref, key: str, refusal: Refusal) -> None:
         wait = self._backoff.failed((ref, key), now=time.monotonic())
-        log.warning("%s: %s refused, again in %.0f s: %s", ref, key, wait, refusal.finding.message)
+        said = refusal.finding
+        log.warning("%s: %s: %s, again in %.0f s: %s", ref, key, said.reason, wait, said.message)
         self._refused[ref, key] = refusal
         self._inventory.dirty_scopes.mark_later(ref.namespace, wait)
+
+
+def _candidates(snapshot: Snapshot, change: TemplateChange) -> dict[str, Refusal]:
+    """The policies of a change, as they would be refused: in this very generation."""
+    generation = next(e.generation for e in snapshot.workloads if e.ref == change.ref)
+    return {
+        each.key: Refusal(each.desired.revision, generation, _LATER)
+        for each in snapshot.policies
+        if each.key in change.policies and each.desired is not None
+    }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from sidecarpolicy.cluster.resources import Resource
 from sidecarpolicy.controller.dirty import DirtySet
 from sidecarpolicy.controller.judge import Judge
+from sidecarpolicy.controller.places import Places
 from sidecarpolicy.controller.podbook import PodBook
 from sidecarpolicy.controller.shelf import Shelf
 from sidecarpolicy.core.capability import NodeTally
@@ -44,6 +45,7 @@ class Inventory:
         self._exclusions = exclusions
         self._judge = judge or Judge()
         self.nodes: Shelf[str, NodeFacts] = Shelf()
+        self.places = Places()
         self.namespaces: Shelf[str, NamespaceFacts] = Shelf()
         self._policies: defaultdict[str, Shelf[str, PolicyFacts]] = defaultdict(Shelf)
         self._workloads: defaultdict[str, Shelf[Ref, WorkloadFacts]] = defaultdict(Shelf)
@@ -144,7 +146,9 @@ class Inventory:
 
     def see_node(self, obj: RawObject) -> None:
         """Takes in a raw Node."""
-        self._put_node(self._judge.facts(obj), self.nodes.put)
+        node = self._judge.facts(obj)
+        self.places.see(obj, node.capability.verdict)
+        self._put_node(node, self.nodes.put)
 
     def refresh_node(self, obj: RawObject) -> None:
         """Takes in a Node that we labelled."""
@@ -158,12 +162,14 @@ class Inventory:
     def forget_node(self, name: str) -> None:
         """Drops a Node."""
         held = self.nodes.get(name)
+        self.places.forget(name)
         if held is not None and self.nodes.drop(name):
             self._recount(held, None)
 
     def _put_node(self, node: NodeFacts, put: Callable[[str, NodeFacts], bool]) -> None:
         held = self.nodes.get(node.name)
         if put(node.name, node):
+            self.places.judge(node.name, node.capability.verdict)
             self.dirty_nodes.mark(node.name)
             self._recount(held, node)
 

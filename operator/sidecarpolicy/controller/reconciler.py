@@ -21,6 +21,7 @@ from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.foreign import Foreign
+from sidecarpolicy.controller.harm import Harm
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
@@ -68,6 +69,7 @@ class Reconciler:
         self._revert_share = revert_share
         self._ledger = Ledger()
         self._culprits = Culprits(api, inventory)
+        self._harm = Harm(api, inventory)
         self._daemons = Daemons(api, inventory)
         self._foreign = Foreign()
         self._backoff = Backoff()
@@ -168,6 +170,9 @@ class Reconciler:
         elif attempt is not None and self._rests(change.ref):
             return attempt
         async with self._slots:
+            if harm := await self._harm.of(change, snapshot):
+                self._culprits.hold(snapshot, change, harm)
+                return Attempt(change, superseded=True)
             if (idle := await self._idle(change)) is not None:
                 return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
             outcome = await self._write(change)

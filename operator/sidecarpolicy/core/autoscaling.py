@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecarpolicy.core.facts import Ref
+
 RawObject = Mapping[str, Any]
 
 
@@ -39,23 +41,32 @@ def autoscaler(hpa: RawObject) -> Autoscaler | None:
     return found if resources else None
 
 
-def broken(
-    autoscalers: Iterable[Autoscaler], *, kind: str, name: str, before: RawObject, after: RawObject
-) -> str | None:
-    """Which autoscaler of a workload a change of its template would stop, and by which container.
+@dataclass(frozen=True)
+class Stopped:
+    """The container that would stop an autoscaler, and what to say about it."""
+
+    container: str
+    message: str
+
+
+def stopped(
+    autoscalers: Iterable[Autoscaler], ref: Ref, *, before: RawObject, after: RawObject
+) -> Stopped | None:
+    """Which autoscaler of a workload a change of its template would stop, or None.
 
     One that is stopped already is not our doing.
     """
     for each in autoscalers:
-        if (each.kind, each.target) != (kind, name):
+        if (each.kind, each.target) != (ref.kind, ref.name):
             continue
         for resource in each.resources:
             missing = next(_without(after, resource), None)
             if missing is not None and next(_without(before, resource), None) is None:
-                return (
+                return Stopped(
+                    missing,
                     f"HorizontalPodAutoscaler {each.name} scales it by the utilization of "
                     f"{resource}, which container {missing} does not request, so that it would "
-                    f"stop scaling; give the sidecar a request of {resource}"
+                    f"stop scaling; give the sidecar a request of {resource}",
                 )
     return None
 

@@ -119,11 +119,11 @@ def _said(status: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
 
 
 def refused(status: Mapping[str, Any]) -> frozenset[tuple[str, str, str]]:
-    """(kind, namespace, name) of the workloads that the API server would not take, by a status."""
+    """(kind, namespace, name) of the workloads that must be left alone, by a status."""
     return frozenset(
         (each["kind"], each.get("namespace", ""), each["name"])
         for each in status.get("problems") or ()
-        if each["reason"] == Reason.REFUSED.value
+        if each["reason"] in _LEFT_ALONE
     )
 
 
@@ -131,6 +131,14 @@ def _told(entry: Mapping[str, Any]) -> Finding:
     """A reason that a newer version wrote blocks as well."""
     return Finding(_REASONS.get(entry["reason"], Reason.REFUSED), entry["message"])
 
+
+_LEFT_ALONE: Final = frozenset(
+    {
+        Reason.REFUSED.value,
+        Reason.NO_FEASIBLE_NODE.value,
+        Reason.WOULD_BREAK_AUTOSCALING.value,
+    }
+)
 
 _REASONS: Final[Mapping[str, Reason]] = {each.value: each for each in Reason}
 

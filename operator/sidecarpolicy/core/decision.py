@@ -25,6 +25,7 @@ from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.selection import mismatch, opted_out
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
+from sidecarpolicy.core.times import seconds
 
 
 def blocker(
@@ -266,13 +267,35 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     if _opted_out(case) or (_leaving(policy, case) and not policy.spec.paused):
         return Verdict(policy.key, Action.REMOVE)
-    held = _kept_off(policy, case) or _blocker(policy, case) or _refused(policy, case)
+    held = _kept_off(policy, case) or _held(policy, case)
     if held is not None or _leaving(policy, case):
         return Verdict(policy.key, Action.HOLD, policy.desired)
     wish = policy.desired
     if wish is not None and not case.node_rule:
         wish = replace(wish, node_rule=NodeRule.NONE)
     return Verdict(policy.key, Action.APPLY, wish)
+
+
+def _held(policy: PolicyFacts, case: Case) -> Finding | None:
+    """What keeps a policy from changing this workload now, or None."""
+    return _blocker(policy, case) or _refused(policy, case) or _unsettled(policy, case)
+
+
+def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
+    """That a workload without our parts is rolling or failing by itself: let it come to rest first.
+
+    Then its failure is not taken for ours. One that came along with the policy, or later, is not
+    waited for: it may need its sidecar to become available at all.
+    """
+    workload = case.workload
+    if case.snapshot.creating or case.revisions or workload.rollout.finished:
+        return None
+    if seconds(workload.created) > seconds(policy.created) - _TOGETHER_SECONDS:
+        return None
+    return Finding(
+        Reason.NOT_SETTLED,
+        f"its own rollout is not finished ({workload.rollout.message}), and is waited for",
+    )
 
 
 def _blocker(policy: PolicyFacts, case: Case) -> Finding | None:
@@ -287,7 +310,7 @@ def _refused(policy: PolicyFacts, case: Case) -> Finding | None:
     if policy.key in case.snapshot.blocked:
         return case.snapshot.blocked[policy.key]
     if case.snapshot.obedient and policy.refused(case.workload.ref):
-        return Finding(Reason.REFUSED, "the API server would not take it; see the policy's status")
+        return Finding(Reason.REFUSED, "it would do harm; see the policy's status")
     refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
     if refusal is None or policy.desired is None:
         return None
@@ -303,6 +326,12 @@ def _leaving(policy: PolicyFacts, case: Case) -> bool:
 def _opted_out(case: Case) -> bool:
     return case.refusal is not None and case.refusal.reason is Reason.OPTED_OUT
 
+
+_TOGETHER_SECONDS = 30.0
+"""What is applied together with a policy may be a little older than it."""
+
+_HARM = (Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING)
+"""Why a workload goes on without sidecars until somebody mends something."""
 
 _STATE_OF_OBSTACLE = {
     Reason.NODE_RULE_OWNED_BY_GITOPS: State.SKIPPED,
@@ -322,9 +351,9 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
     if policy.key not in injection.current and _too_late_for(case):
         return Standing(ref, State.SKIPPED, _too_late(policy, case))
     if policy.key not in injection.current:
-        found = _blocker(policy, case) or _refused(policy, case)
-        found = found or case.waits.get(policy.key)
-        return Standing(ref, State.PENDING, found)
+        held = _held(policy, case) or case.waits.get(policy.key)
+        reason = held.reason if held is not None else None
+        return Standing(ref, State.SKIPPED if reason in _HARM else State.PENDING, held)
     standing = rollout_standing(ref, case.workload.rollout)
     cost = case.workload.costs.get(policy.key)
     found = standing.finding or _unaided(policy.key, case)

@@ -9,7 +9,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sidecarpolicy.api.names import CAPABILITY_LABEL
@@ -43,13 +43,17 @@ class Place:
     labels: Mapping[str, str]
     taints: tuple[Taint, ...] = ()
 
+    def judged(self, verdict: Verdict) -> "Place":
+        """The place as it is as soon as the node has our label."""
+        return replace(self, labels={**self.labels, CAPABILITY_LABEL: verdict.label})
 
-def place_of(node: RawObject, verdict: Verdict) -> Place:
-    """The place that a raw Node is, or will be as soon as it has our label."""
+
+def place_of(node: RawObject) -> Place:
+    """The place that a raw Node is."""
     meta, spec = node["metadata"], node.get("spec") or {}
     return Place(
         name=meta["name"],
-        labels={**(meta.get("labels") or {}), CAPABILITY_LABEL: verdict.value},
+        labels=meta.get("labels") or {},
         taints=tuple(
             Taint(each["key"], each.get("value") or "", each["effect"])
             for each in spec.get("taints") or ()
@@ -94,7 +98,7 @@ def obstacle_at(template: RawObject, pins: Sequence[Pin]) -> Callable[[Place], s
     ruled = CAPABILITY_LABEL in selector or CAPABILITY_LABEL in json.dumps(required)
 
     def at(place: Place) -> str | None:
-        if ruled and place.labels[CAPABILITY_LABEL] != Verdict.CAPABLE.value:
+        if ruled and place.labels.get(CAPABILITY_LABEL) != Verdict.CAPABLE.label:
             return "cannot run native sidecars"
         for key, value in selector.items():
             if place.labels.get(key) != value:

@@ -8,12 +8,12 @@ Times are seconds since 1970, so that the clock is a plain number wherever it is
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sidecarpolicy.api.names import CAPABILITY_LABEL
 from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.times import seconds
 
 _SIDECAR_PART: Final = "container/"
 _DEFAULT_GRACE: Final = 30
@@ -163,11 +163,6 @@ def native_names(template: RawObject) -> frozenset[str]:
     return frozenset(
         each["name"] for each in template["spec"].get("initContainers") or () if _is_native(each)
     )
-
-
-def seconds(time: str | None) -> float:
-    """An RFC 3339 time in seconds since 1970; 0 where there is none."""
-    return datetime.fromisoformat(time).timestamp() if time else 0.0
 
 
 def owner_of(meta: RawObject, kind: str, *, uid: str, api_version: str) -> Owner:

@@ -11,8 +11,9 @@ from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import creation_refused
 from sidecarpolicy.core.facts import RawObject, WorkloadFacts
-from sidecarpolicy.core.podfacts import Owner, owner_of, seconds
+from sidecarpolicy.core.podfacts import Owner, owner_of
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.times import seconds
 
 LASTS_SECONDS: Final = 1200.0
 """Controllers wait up to 1000 s between two tries, so what is older has ended somehow."""

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sidecarpolicy.core.autoscaling import autoscaler, broken
+from sidecarpolicy.core.autoscaling import autoscaler, stopped
+from sidecarpolicy.core.facts import Ref
 from tests.support.builders import sidecar, template
 
 JSON = dict[str, Any]
@@ -30,13 +31,14 @@ def native(**resources: JSON) -> JSON:
 
 def said(hpa_object: JSON, *sidecars: JSON, web: JSON = WEB) -> str | None:
     found = autoscaler(hpa_object)
-    return broken(
+    would = stopped(
         [found] if found else [],
-        kind="Deployment",
-        name="web",
+        Ref("Deployment", "shop", "web"),
         before=template(containers=[web]),
         after=template(containers=[web], initContainers=list(sidecars)),
     )
+    assert would is None or would.container == "shipper"
+    return would.message if would else None
 
 
 def test_a_sidecar_without_a_request_stops_scaling_by_utilization() -> None:

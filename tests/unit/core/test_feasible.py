@@ -15,9 +15,8 @@ RULE = {"key": "sidecarpolicy.dev/native-sidecars", "operator": "In", "values": 
 def node(name: str = "n1", verdict: Verdict = Verdict.CAPABLE, **fields: Any) -> Place:
     labels = fields.get("labels", {})
     taints = fields.get("taints", [])
-    return place_of(
-        {"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}}, verdict
-    )
+    raw = {"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}}
+    return place_of(raw).judged(verdict)
 
 
 def required(*terms: JSON) -> JSON:

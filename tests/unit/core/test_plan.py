@@ -324,3 +324,51 @@ def test_an_empty_namespace_needs_nothing() -> None:
 def test_the_template_is_kept_as_it_was_sent() -> None:
     raw = deployment(pods=template(xFuture={"a": None}))
     assert json.loads(workload_facts(raw, kind="Deployment").template) == raw["spec"]["template"]
+
+
+OLD, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"
+ROLLING = {"status": {"updatedReplicas": 1, "availableReplicas": 1}}
+
+
+def aged(created: str, **fields: Any) -> WorkloadFacts:
+    return workload(metadata={"creationTimestamp": created}, **fields)
+
+
+def written_at(created: str) -> Any:
+    return replace(policy(), created=created)
+
+
+@pytest.mark.parametrize(
+    ("created", "changes", "finding"),
+    [
+        pytest.param(OLD, ROLLING, Reason.NOT_SETTLED, id="an older one that rolls"),
+        pytest.param(LATER, ROLLING, None, id="one that came along with the policy"),
+        pytest.param(OLD, {}, None, id="an older one at rest"),
+    ],
+)
+def test_what_rolls_by_itself_is_waited_for(
+    created: str, changes: Any, finding: Reason | None
+) -> None:
+    decided = plan(snapshot(policies=(written_at(LATER),), workloads=(aged(created, **changes),)))
+    assert states(decided) == {"web": (State.PENDING, finding)}
+    assert bool(decided.changes) is (finding is None)
+
+
+def test_what_rolls_with_our_parts_can_still_be_mended() -> None:
+    facts = replace(injected(), created=OLD)
+    rolling = replace(facts, rollout=replace(facts.rollout, finished=False))
+    newer = replace(policy(sidecars=[sidecar(image="x:2")]), created=LATER)
+    decided = plan(snapshot(policies=(newer,), workloads=(rolling,)))
+    assert len(decided.changes) == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING])
+def test_a_workload_that_sidecars_would_harm_is_skipped(reason: Reason) -> None:
+    chosen = policy()
+    assert chosen.desired is not None
+    harm = Refusal(chosen.desired.revision, 1, Finding(reason, "it would do harm"))
+    decided = plan(
+        snapshot(policies=(chosen,), workloads=(workload(),), refused={(WEB, KEY): harm})
+    )
+    assert states(decided) == {"web": (State.SKIPPED, reason)}
+    assert decided.changes == ()

@@ -1,0 +1,133 @@
+"""Harm: what a change of a template would do that nobody wants, asked right before it is made.
+
+Could its Pods run on any node, and would an autoscaler still know what they use? What
+cannot be read is no reason to hold anything up.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping
+
+from sidecarpolicy.api.models import NodeRule, TargetKind
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.cluster.api import Api
+from sidecarpolicy.cluster.resources import AUTOSCALERS, CLAIMS, VOLUMES
+from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.core.autoscaling import Autoscaler, autoscaler, stopped
+from sidecarpolicy.core.facts import PolicyFacts, RawObject, WorkloadFacts
+from sidecarpolicy.core.feasible import Pin
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.marker import as_pods_are
+from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.standing import TemplateChange
+from sidecarpolicy.core.volumes import bound_volume, claims_of_pods, reachable_from, shared_claims
+
+_LASTS_SECONDS = 5.0
+_MAX_VOLUMES = 10_000
+_ASKED = (TargetKind.DEPLOYMENT, TargetKind.STATEFUL_SET, TargetKind.CRON_JOB)
+
+
+class Harm:
+    """Foresees it."""
+
+    def __init__(self, api: Api, inventory: Inventory) -> None:
+        self._api = api
+        self._inventory = inventory
+        self._autoscalers: dict[str, tuple[float, asyncio.Task[tuple[Autoscaler, ...]]]] = {}
+        self._selectors: dict[str, RawObject | None] = {}
+
+    async def of(self, change: TemplateChange, snapshot: Snapshot) -> Mapping[str, Finding]:
+        """What harm a change would do, by the keys of the policies that would do it."""
+        adding = [
+            each
+            for each in snapshot.policies
+            if each.spec is not None and each.key in change.policies - change.taken_out
+        ]
+        workload = self._inventory.workload(change.ref)
+        if not adding or workload is None or change.ref.kind not in _ASKED:
+            return {}
+        before = as_pods_are(json.loads(workload.template), claims=workload.claims)
+        after = as_pods_are(change.template, claims=workload.claims)
+        return {
+            **await self._nowhere(workload, adding, before=before, after=after),
+            **await self._unscaled(workload, adding, before=before, after=after),
+        }
+
+    async def _nowhere(
+        self,
+        workload: WorkloadFacts,
+        adding: Iterable[PolicyFacts],
+        *,
+        before: RawObject,
+        after: RawObject,
+    ) -> Mapping[str, Finding]:
+        """Policies whose node rule would leave the Pods no node."""
+        ruling = [e.key for e in adding if e.spec and e.spec.node_rule is NodeRule.REQUIRE]
+        if not ruling:
+            return {}
+        places = self._inventory.places
+        for pins in await self._pins(workload, after):
+            found = places.hindrance(after, pins)
+            if found is not None and places.hindrance(before, pins) is None:
+                message = (
+                    f"with the node rule its Pods could run nowhere: {found}; upgrade or add a "
+                    "node that they can use, or set nodeRule: Avoid or None"
+                )
+                return dict.fromkeys(ruling, Finding(Reason.NO_FEASIBLE_NODE, message))
+        return {}
+
+    async def _pins(self, workload: WorkloadFacts, template: RawObject) -> list[tuple[Pin, ...]]:
+        """What ties its Pods to nodes; of Pods that differ, what ties each."""
+        if not workload.claims and not shared_claims(template):
+            return [()]
+        listed = await self._api.list_all(
+            CLAIMS, namespace=workload.ref.namespace, keep=bound_volume
+        )
+        present = dict(filter(None, listed.items)) if listed.done else {}
+        sets = [sorted(claims) for claims in claims_of_pods(workload, template, present)]
+        return [tuple(await self._pinned(claims, present)) for claims in sets] or [()]
+
+    async def _pinned(self, claims: Iterable[str], present: Mapping[str, str]) -> list[Pin]:
+        selectors = [(claim, await self._selector(present[claim])) for claim in claims]
+        return [Pin(claim, selector) for claim, selector in selectors if selector is not None]
+
+    async def _selector(self, volume: str) -> RawObject | None:
+        """From where a volume is reached, which does not change while it is bound."""
+        if volume not in self._selectors:
+            answer = await self._api.get(VOLUMES, name=volume)
+            if not answer.done:
+                return None
+            if len(self._selectors) >= _MAX_VOLUMES:
+                self._selectors.clear()
+            self._selectors[volume] = reachable_from(answer.body)
+        return self._selectors[volume]
+
+    async def _unscaled(
+        self,
+        workload: WorkloadFacts,
+        adding: Iterable[PolicyFacts],
+        *,
+        before: RawObject,
+        after: RawObject,
+    ) -> Mapping[str, Finding]:
+        """Policies with a sidecar that an autoscaler cannot count."""
+        known = await self._autoscalers_in(workload.ref.namespace)
+        found = stopped(known, workload.ref, before=before, after=after)
+        if found is None:
+            return {}
+        finding = Finding(Reason.WOULD_BREAK_AUTOSCALING, found.message)
+        names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in adding if e.spec)
+        return {key: finding for key, own in names if found.container in own}
+
+    async def _autoscalers_in(self, namespace: str) -> tuple[Autoscaler, ...]:
+        """Listed once for all workloads that are changed at about the same time."""
+        at, task = self._autoscalers.get(namespace, (0.0, None))
+        if task is None or time.monotonic() > at + _LASTS_SECONDS:
+            task = asyncio.ensure_future(self._list_autoscalers(namespace))
+            self._autoscalers[namespace] = time.monotonic(), task
+        return await asyncio.shield(task)
+
+    async def _list_autoscalers(self, namespace: str) -> tuple[Autoscaler, ...]:
+        listed = await self._api.list_all(AUTOSCALERS, namespace=namespace, keep=autoscaler)
+        return tuple(filter(None, listed.items)) if listed.done else ()
