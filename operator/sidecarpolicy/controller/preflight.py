@@ -109,10 +109,23 @@ class Preflight:
         self._forget_others(snapshot)
         for policy in snapshot.policies:
             question = self._question(policy, snapshot, samples(standings[policy.key]))
-            if question is not None and not self._answered(question):
-                self._backoff.succeeded(question.id)  # something changed: it may have healed
-                self._ask(question)
+            if question is None or self._answered(question):
+                continue
+            if (wait := self._too_soon(question)) > 0:
+                self._inventory.dirty_scopes.mark_later(snapshot.namespace, wait)
+                continue
+            self._backoff.succeeded(question.id)  # something changed: it may have healed
+            self._ask(question)
         return frozenset(self._asked[snapshot.namespace])
+
+    def _too_soon(self, question: Question) -> float:
+        """For how many seconds an answer has to do, where only templates changed since: Jobs
+        that come and go change them all the time.
+        """
+        known = self._known[question.namespace].get(question.policy.key)
+        if known is None or known.question.basis != question.basis:
+            return 0.0
+        return known.since + self._pace.first_retry - time.monotonic()
 
     def _forget_others(self, snapshot: Snapshot) -> None:
         """Drops what was said of policies that have nothing to do with the namespace any more."""

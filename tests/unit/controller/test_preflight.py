@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.support.waiting import soon
 JSON = dict[str, Any]
 Answer = tuple[int, JSON]
 KEY = "SidecarPolicy/log-shipper"
+FIRST_RETRY = 0.2
 HOOK: JSON = {
     "metadata": {"name": "stripper"},
     "webhooks": [
@@ -111,7 +114,7 @@ class Bench:
         self.server = server
         self.inventory = Inventory(Exclusions("system"))
         self.webhooks = WebhookMirror()
-        pace = Pace(first_retry=0.2, every=0.05, lag=0.5)
+        pace = Pace(first_retry=FIRST_RETRY, every=0.05, lag=0.5)
         self.preflight = Preflight(api, self.inventory, self.webhooks, home="system", pace=pace)
 
     def fill(self, *namespaces: str, policies: int = 1, workloads: int = 1) -> None:
@@ -125,6 +128,13 @@ class Bench:
             for number in range(workloads):
                 raw = deployment(f"web-{number}", metadata={"namespace": name})
                 self.inventory.see_workload(workload_facts(raw, kind="Deployment"))
+
+    def change(self, number: int) -> None:
+        """The owner changes the template of a workload."""
+        spec = {"containers": [{"name": "web", "image": f"other:{number}"}]}
+        raw = deployment("web-0", pods={"metadata": {"labels": {"app": "web"}}, "spec": spec})
+        raw["metadata"]["resourceVersion"] = str(2 + number)
+        self.inventory.see_workload(workload_facts(raw, kind="Deployment"))
 
     def look(self, namespace: str = "shop") -> tuple[dict[str, Reason], frozenset[str]]:
         """One pass: why policies are held, and which wait for an answer."""
@@ -178,6 +188,10 @@ async def running(place: Path) -> AsyncIterator[Bench]:
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+
+async def healed(bench: Bench) -> bool:
+    return await bench.settled() == {}
 
 
 def tried(place: Path, story: Callable[[Bench], Any]) -> None:
@@ -341,12 +355,26 @@ def test_a_refusal_is_looked_into_again_when_the_workload_changes(tmp_path: Path
         bench.server.answer = refused
         assert await bench.settled() == {KEY: Reason.REFUSED}
         bench.server.answer = kept
-        spec = {"containers": [{"name": "web", "image": "other"}]}
-        raw = deployment("web-0", pods={"metadata": {"labels": {"app": "web"}}, "spec": spec})
-        raw["metadata"]["resourceVersion"] = "2"
-        bench.inventory.see_workload(workload_facts(raw, kind="Deployment"))
-        bench.look()
-        assert await bench.settled() == {}
+        bench.change(1)
+        await soon(partial(healed, bench), seconds=10)
+
+    tried(tmp_path, story)
+
+
+def test_templates_that_change_all_the_time_are_no_storm(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        bench.fill("shop")
+        bench.server.answer = refused
+        await bench.settled()
+        once, began = len(bench.server.asked), time.monotonic()
+        for number in range(40):
+            bench.change(number)
+            await bench.settled()
+        turns = (time.monotonic() - began) / (FIRST_RETRY / 2)
+        assert len(bench.server.asked) / once - 1 <= turns + 2
+        bench.server.answer = kept
+        bench.change(40)
+        await soon(partial(healed, bench), seconds=10)
 
     tried(tmp_path, story)
 
