@@ -11,6 +11,7 @@ from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import creation_refused
 from sidecarpolicy.core.facts import RawObject, WorkloadFacts
+from sidecarpolicy.core.marker import read_markers
 from sidecarpolicy.core.podfacts import Owner, owner_of
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
@@ -50,11 +51,11 @@ def refusal_of(event: RawObject) -> Refusal | None:
 
 
 def policies_in(workload: WorkloadFacts) -> frozenset[str]:
-    """Keys of the policies whose sidecars the workload's Pods are to have."""
+    """Keys of the policies whose sidecars the workload's Pods are to have, in whichever way."""
     template = json.loads(workload.template)
     record = read_record(template)
     recorded = record.policies if isinstance(record, Record) else {}
-    return frozenset({*recorded, *daemonset.revisions(template)})
+    return frozenset({*recorded, *read_markers(template), *daemonset.revisions(template)})
 
 
 def _last_seen(event: RawObject) -> float:

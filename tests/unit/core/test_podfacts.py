@@ -140,4 +140,5 @@ def test_no_refusal_is_an_event(changes: JSON) -> None:
 
 def test_a_workload_names_the_policies_whose_sidecars_its_pods_are_to_have() -> None:
     assert policies_in(injected()) == {"SidecarPolicy/log-shipper"}
+    assert policies_in(injected(injectAt="Pod")) == {"SidecarPolicy/log-shipper"}
     assert policies_in(workload()) == frozenset()
