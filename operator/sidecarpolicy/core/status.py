@@ -166,14 +166,20 @@ def _with_times(
 
 
 def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
-    """Pods that do not run, then workloads, worst first, then what is to say about the policy."""
+    """What the webhook obeys, Pods that do not run, then workloads, worst first, then what is to
+    say about the policy.
+    """
     found = [(each.owner.ref, each.finding) for each in summary.pods.troubles]
     found += [(each.ref, each.finding) for each in summary.problems if each.finding is not None]
     found += sorted(summary.strays.items(), key=lambda each: each[0])[:MAX_PROBLEMS]
     itself = Ref(policy.kind, policy.scope, policy.name)
     said = [(replace(itself, namespace=e.namespace), e.finding) for e in summary.preflight.warnings]
-    own = [*said, *((itself, finding) for finding in policy.remarks)][:MAX_PROBLEMS]
-    return [_problem(*each) for each in (*found[: MAX_PROBLEMS - len(own)], *own)]
+    own = [*said, *((itself, finding) for finding in policy.remarks)]
+    obeyed = [each for each in found if each[1].reason is Reason.REFUSED]
+    others = [each for each in found if each[1].reason is not Reason.REFUSED]
+    room = MAX_PROBLEMS - len(obeyed)
+    own = own[:room]
+    return [_problem(*each) for each in (*obeyed, *others[: room - len(own)], *own)]
 
 
 def _problem(ref: Ref, finding: Finding) -> dict[str, str]:

@@ -117,8 +117,11 @@ def _worst(standings: Iterable[Standing]) -> tuple[Standing, ...]:
     return tuple(heapq.nsmallest(MAX_PROBLEMS, noted, key=_badness))
 
 
-def _badness(standing: Standing) -> tuple[int, Ref]:
-    return _WORST_FIRST.index(standing.state), standing.ref
+def _badness(standing: Standing) -> tuple[bool, int, Ref]:
+    """What was refused comes first: the webhook reads it there (core.blocks)."""
+    found = standing.finding
+    refused = found is not None and found.reason is Reason.REFUSED
+    return not refused, _WORST_FIRST.index(standing.state), standing.ref
 
 
 def _missed(standing: Standing) -> bool:

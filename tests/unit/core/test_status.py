@@ -8,16 +8,20 @@ import pytest
 
 from sidecarpolicy.api.models import SidecarPolicyStatus
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.advice import Diagnosis
+from sidecarpolicy.core.blocks import merged, preflight
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.overhead import Overhead
+from sidecarpolicy.core.podfacts import Owner
 from sidecarpolicy.core.promises import MISSED_PARTS
 from sidecarpolicy.core.qos import QosClass
 from sidecarpolicy.core.quantity import Quantity
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.status import policy_status
 from sidecarpolicy.core.summary import MAX_PROBLEMS, merge, summarize
+from sidecarpolicy.core.trouble import PodTally, Trouble
 from tests.support.builders import policy, sidecar
 
 NOON, LATER = "2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z"
@@ -135,6 +139,29 @@ def test_problems_are_bounded_and_the_worst_come_first() -> None:
     problems = status(*skipped, failed)["problems"]
     assert len(problems) == MAX_PROBLEMS
     assert [each["name"] for each in problems[:2]] == ["z", "s00"]
+
+
+def test_what_the_webhook_obeys_is_crowded_out_by_nothing() -> None:
+    """Neither by workloads that are worse off, nor by Pods in trouble, nor by full quotas."""
+    refused = standing(State.PENDING, "api", reason=Reason.REFUSED)
+    failed = [standing(State.FAILED, f"f{n:02}", reason=Reason.PREFLIGHT) for n in range(30)]
+    ref, full = Ref("ReplicaSet", "shop", "web-1"), Finding(Reason.QUOTA_EXCEEDED, "full")
+    ill = [
+        Trouble(
+            Owner(Ref("Deployment", "shop", f"d{n:02}"), ref, f"u{n}", "apps/v1"),
+            Diagnosis(Reason.IMAGE_PULL_FAILING, "because", "do this"),
+        )
+        for n in range(MAX_PROBLEMS)
+    ]
+    quotas = [preflight(f"n{n:02}", block=None, warning=full) for n in range(30)]
+    summary = replace(
+        merge([summarize([*failed, refused])]),
+        pods=PodTally(troubles=tuple(ill)),
+        preflight=merged(quotas),
+    )
+    found = policy_status(policy(), summary, nodes=NodeTally(1, 1), excluded=False, now=NOON)
+    assert len(found["problems"]) == MAX_PROBLEMS
+    assert replace(policy(), status=found).refused(refused.ref)
 
 
 def costly(cpu: str, pods: int, name: str = "web", *findings: Finding) -> Standing:
