@@ -8,6 +8,8 @@ be away all the same, for it fails open; the Pods that it then misses are found.
 from collections.abc import Mapping
 from typing import Any
 
+from sidecarpolicy.core.suspects import about_new_pods
+
 RawObject = Mapping[str, Any]
 
 
@@ -19,14 +21,6 @@ def sees_pods(configuration: RawObject) -> bool:
     """
     return any(
         bool((webhook.get("clientConfig") or {}).get("caBundle"))
-        and any(_new_pods(rule) for rule in webhook.get("rules") or ())
+        and any(about_new_pods(rule) for rule in webhook.get("rules") or ())
         for webhook in configuration.get("webhooks") or ()
-    )
-
-
-def _new_pods(rule: RawObject) -> bool:
-    return bool(
-        {"pods", "*", "*/*"} & set(rule.get("resources") or ())
-        and {"", "*"} & set(rule.get("apiGroups") or ())
-        and {"CREATE", "*"} & set(rule.get("operations") or ())
     )

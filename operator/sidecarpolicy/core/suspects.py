@@ -69,7 +69,7 @@ def hooks_of(configuration: RawObject) -> tuple[Hook, ...]:
             conditions=tuple(c["expression"] for c in each.get("matchConditions") or ()),
         )
         for each in configuration.get("webhooks") or ()
-        if any(_about_new_pods(rule) for rule in each.get("rules") or ())
+        if any(about_new_pods(rule) for rule in each.get("rules") or ())
     )
 
 
@@ -80,7 +80,8 @@ def _selector(raw: RawObject | None) -> LabelSelector | None:
         return None
 
 
-def _about_new_pods(rule: RawObject) -> bool:
+def about_new_pods(rule: RawObject) -> bool:
+    """Whether a webhook with this rule is asked when a Pod is created."""
     return (
         _lists(rule, "operations", "CREATE")
         and _lists(rule, "apiGroups", "")

@@ -29,7 +29,7 @@ def without(**fields: Any) -> JSON:
     return made
 
 
-EVERYTHING = {"resources": ["*"], "apiGroups": ["*"], "operations": ["*"]}
+EVERYTHING = {"resources": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"]}
 
 
 def untrusted() -> JSON:
@@ -44,6 +44,9 @@ def untrusted() -> JSON:
     [
         pytest.param(shipped(), True, id="is ours"),
         pytest.param(without(**EVERYTHING), True, id="is about everything"),
+        pytest.param(without(resources=["pods/*"]), True, id="is about Pods and what is below"),
+        pytest.param(without(apiVersions=["v2"]), False, id="is about Pods of another version"),
+        pytest.param(without(scope="Cluster"), False, id="is about objects without a namespace"),
         pytest.param(untrusted(), False, id="trusts nobody, because no webhook ever ran"),
         pytest.param(without(operations=["UPDATE"]), False, id="is not about creation"),
         pytest.param(without(resources=["deployments"]), False, id="is not about Pods"),
