@@ -25,8 +25,8 @@ Pod = Mapping[str, Any]
 
 MISSED_PARTS = Finding(
     Reason.MISSED_ADMISSION,
-    "created without its sidecars: the webhook was away, or did not know the policy yet; create it "
-    "anew to have them",
+    "created without its sidecars: the webhook was away, or did not know the policy yet, or the "
+    "policy was blocked at that time; create it anew to have them",
 )
 
 
