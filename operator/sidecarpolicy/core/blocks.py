@@ -118,13 +118,13 @@ def _said(status: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
             yield EVERYWHERE, _told(condition)
 
 
-def refused(status: Mapping[str, Any]) -> frozenset[tuple[str, str, str]]:
-    """(kind, namespace, name) of the workloads that must be left alone, by a status."""
-    return frozenset(
-        (each["kind"], each.get("namespace", ""), each["name"])
+def refused(status: Mapping[str, Any]) -> Mapping[tuple[str, str, str], Finding]:
+    """Why workloads must be left alone, by a status; keys are kind, namespace and name."""
+    return {
+        (each["kind"], each.get("namespace", ""), each["name"]): _told(each)
         for each in status.get("problems") or ()
         if each["reason"] in _LEFT_ALONE
-    )
+    }
 
 
 def _told(entry: Mapping[str, Any]) -> Finding:

@@ -121,12 +121,12 @@ class PolicyFacts:
         """Why its status says that nothing may be changed in a namespace, or None."""
         return self._blocks.get(namespace) or self._blocks.get(EVERYWHERE)
 
-    def refused(self, ref: Ref) -> bool:
-        """Whether its status says that the API server would not take it in this workload."""
-        return (ref.kind, ref.namespace, ref.name) in self._refused
+    def refused(self, ref: Ref) -> Finding | None:
+        """Why its status says that the API server would not take it in this workload, or None."""
+        return self._refused.get((ref.kind, ref.namespace, ref.name))
 
     @cached_property
-    def _refused(self) -> frozenset[tuple[str, str, str]]:
+    def _refused(self) -> Mapping[tuple[str, str, str], Finding]:
         return refused(self.status)
 
     @cached_property

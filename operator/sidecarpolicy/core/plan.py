@@ -56,7 +56,7 @@ def _paced(wishes: Sequence[Decision], snapshot: Snapshot) -> Iterator[Decision]
     """The decisions as far as it is their policies' turn, decided anew where one has to wait."""
     available = budgets(wishes, snapshot)
     for wish in sorted(wishes, key=_urgency):
-        waits = _waits(wish, available, snapshot.resting)
+        waits = _waits(wish, available, snapshot)
         yield decide(replace(wish.case, waits=waits)) if waits else wish
 
 
@@ -66,7 +66,7 @@ def _urgency(decision: Decision) -> tuple[bool, Ref]:
 
 
 def _waits(
-    decision: Decision, available: Mapping[str, Budget], resting: frozenset[Ref]
+    decision: Decision, available: Mapping[str, Budget], snapshot: Snapshot
 ) -> dict[str, Finding | None]:
     """The policies that have no place left for this change; the others take theirs.
 
@@ -75,8 +75,9 @@ def _waits(
     if decision.change is None:
         return {}
     workload = decision.case.workload
-    free = not workload.rollout.settled or workload.ref in resting
+    free = not workload.rollout.settled or workload.ref in snapshot.resting
     waits: dict[str, Finding | None] = {}
+    refused = _refused_before(snapshot, workload.ref)
     for key in decision.change.policies & available.keys():
         budget = available[key]
         if budget.stopped is not None and not decision.takes_out(key):
@@ -86,5 +87,19 @@ def _waits(
         elif budget.slots > 0:
             budget.slots -= 1
         else:
-            waits[key] = None
+            waits[key] = refused.get(key)
     return waits
+
+
+def _refused_before(snapshot: Snapshot, ref: Ref) -> Mapping[str, Finding]:
+    """What the API server said of policies' current revisions when they were tried in a workload.
+
+    It is said on while that waits for another try, because the webhook obeys it.
+    """
+    tried = (
+        each
+        for each in snapshot.policies
+        if each.desired is not None and each.status.get("revision") == each.desired.revision
+    )
+    found = ((each.key, each.refused(ref)) for each in tried)
+    return {key: finding for key, finding in found if finding is not None}

@@ -92,6 +92,22 @@ def test_what_rests_takes_no_place() -> None:
     assert changed(plan(replace(start, resting=resting))) == ["web-00", "web-01"]
 
 
+@pytest.mark.parametrize(("revision", "said"), [("", Reason.REFUSED), ("older", None)])
+def test_what_was_refused_is_still_said_while_it_waits_for_another_try(
+    revision: str, said: Reason | None
+) -> None:
+    one = policy(rollout={"maxConcurrent": 1})
+    assert one.desired is not None
+    problem = {"kind": "Deployment", "namespace": "shop", "name": "web-01", "reason": "Refused"}
+    status = {
+        "revision": revision or one.desired.revision,
+        "problems": [{**problem, "message": "volume not found"}],
+    }
+    found = plan(snapshot(policies=(replace(one, status=status),), workloads=many(2)))
+    assert changed(found) == ["web-00"]
+    assert states(found)["web-01"] == (State.PENDING, said)
+
+
 def test_taking_out_is_paced_too() -> None:
     one = policy(rollout={"maxConcurrent": 1}, selector={"matchLabels": {"app": "db"}})
     held = injected()
