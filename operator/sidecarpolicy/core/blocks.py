@@ -123,7 +123,7 @@ def refused(status: Mapping[str, Any]) -> Mapping[tuple[str, str, str], Finding]
     return {
         (each["kind"], each.get("namespace", ""), each["name"]): _told(each)
         for each in status.get("problems") or ()
-        if each["reason"] in _LEFT_ALONE
+        if each["reason"] in LEFT_ALONE
     }
 
 
@@ -132,13 +132,10 @@ def _told(entry: Mapping[str, Any]) -> Finding:
     return Finding(_REASONS.get(entry["reason"], Reason.REFUSED), entry["message"])
 
 
-_LEFT_ALONE: Final = frozenset(
-    {
-        Reason.REFUSED.value,
-        Reason.NO_FEASIBLE_NODE.value,
-        Reason.WOULD_BREAK_AUTOSCALING.value,
-    }
+LEFT_ALONE: Final = frozenset(
+    {Reason.REFUSED, Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING}
 )
+"""Reasons of problems that the webhook obeys, too: a status lists them before all others."""
 
 _REASONS: Final[Mapping[str, Reason]] = {each.value: each for each in Reason}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import Preflight, listed
+from sidecarpolicy.core.blocks import LEFT_ALONE, Preflight, listed
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.decision import blocker
 from sidecarpolicy.core.facts import PolicyFacts, Ref
@@ -175,8 +175,8 @@ def _problems(policy: PolicyFacts, summary: Summary) -> list[dict[str, str]]:
     itself = Ref(policy.kind, policy.scope, policy.name)
     said = [(replace(itself, namespace=e.namespace), e.finding) for e in summary.preflight.warnings]
     own = [*said, *((itself, finding) for finding in policy.remarks)]
-    obeyed = [each for each in found if each[1].reason is Reason.REFUSED]
-    others = [each for each in found if each[1].reason is not Reason.REFUSED]
+    obeyed = [each for each in found if each[1].reason in LEFT_ALONE]
+    others = [each for each in found if each[1].reason not in LEFT_ALONE]
     room = MAX_PROBLEMS - len(obeyed)
     own = own[:room]
     return [_problem(*each) for each in (*obeyed, *others[: room - len(own)], *own)]

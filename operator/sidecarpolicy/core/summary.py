@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import Preflight, merged
+from sidecarpolicy.core.blocks import LEFT_ALONE, Preflight, merged
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.resources import ResourceList, add, larger, times
@@ -120,7 +120,7 @@ def _worst(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 def _badness(standing: Standing) -> tuple[bool, int, Ref]:
     """What was refused comes first: the webhook reads it there (core.blocks)."""
     found = standing.finding
-    refused = found is not None and found.reason is Reason.REFUSED
+    refused = found is not None and found.reason in LEFT_ALONE
     return not refused, _WORST_FIRST.index(standing.state), standing.ref
 
 
