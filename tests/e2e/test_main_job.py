@@ -5,19 +5,16 @@ import json
 import pytest
 
 from lab import Lab, Node
-from tests.e2e.conftest import SYSTEM, node_labels, operator_log
+from tests.e2e.conftest import node_labels
 from tests.support.cluster import (
     JSON,
     ROOT,
     Namespace,
     conditions,
     deployment,
-    persisted,
     policy,
-    writes,
 )
 from tests.support.pods import ends_of, keep, moment, release, running, starts_of
-from tests.support.processes import warnings
 from tests.support.waiting import eventually, stays
 
 TOLD = "date +%s > /dev/termination-log"
@@ -153,30 +150,3 @@ def outcome(pod: JSON) -> str:
     if status["phase"] == "Pending" and any("running" in each["state"] for each in inits):
         return "Pending, the init container runs"
     return " ".join(filter(None, (status["phase"], status.get("reason"))))
-
-
-def test_its_rights_are_enough_and_its_log_has_no_complaints(operator: Lab) -> None:
-    denied = [
-        (event["verb"], event["objectRef"]["resource"])
-        for event in writes(operator)
-        if event["responseStatus"]["code"] == 403
-    ]
-    assert denied == []
-    complaints = [each for each in warnings(operator_log(operator)) if "next try in" not in each]
-    assert complaints == []
-    assert {what.partition("/")[0] for _, what in persisted(writes(operator))} <= {
-        "nodes", "deployments", "daemonsets", "cronjobs", "sidecarpolicies",
-        "secrets", "mutatingwebhookconfigurations", "events",
-    }  # fmt: skip
-
-
-def test_removing_everything_at_once_leaves_nothing_stuck(operator: Lab, shop: Namespace) -> None:
-    shop.apply(app(replicas=1), policy(sidecars=[sidecar()]))
-    shop.wait_status("log-shipper", current=1, seconds=60)
-    operator.kubectl("delete", "-k", str(ROOT), "--timeout=60s")
-    assert operator.kubectl("get", "crd", "-o", "name") == ""
-    remaining = operator.kubectl("get", "namespace", SYSTEM, "--ignore-not-found")
-    assert remaining == ""
-    assert shop.sidecars("web") == ["shipper"]
-    operator.kubectl("delete", "namespace", shop.name, "--timeout=60s")
-    operator.kubectl("create", "namespace", shop.name)  # for the fixture's own clean-up
