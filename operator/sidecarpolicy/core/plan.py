@@ -7,6 +7,7 @@ single workload is decided in core.decision.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.decision import Decision, case_of, decide
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
@@ -102,4 +103,4 @@ def _refused_before(snapshot: Snapshot, ref: Ref) -> Mapping[str, Finding]:
         if each.desired is not None and each.status.get("revision") == each.desired.revision
     )
     found = ((each.key, each.refused(ref)) for each in tried)
-    return {key: finding for key, finding in found if finding is not None}
+    return {key: each for key, each in found if each and each.reason is Reason.REFUSED}

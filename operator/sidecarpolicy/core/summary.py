@@ -118,10 +118,10 @@ def _worst(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 
 
 def _badness(standing: Standing) -> tuple[bool, int, Ref]:
-    """What was refused comes first: the webhook reads it there (core.blocks)."""
+    """What the webhook reads in a status comes first."""
     found = standing.finding
-    refused = found is not None and found.reason in LEFT_ALONE
-    return not refused, _WORST_FIRST.index(standing.state), standing.ref
+    obeyed = found is not None and found.reason in LEFT_ALONE
+    return not obeyed, _WORST_FIRST.index(standing.state), standing.ref
 
 
 def _missed(standing: Standing) -> bool:

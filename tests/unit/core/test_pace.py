@@ -92,13 +92,20 @@ def test_what_rests_takes_no_place() -> None:
     assert changed(plan(replace(start, resting=resting))) == ["web-00", "web-01"]
 
 
-@pytest.mark.parametrize(("revision", "said"), [("", Reason.REFUSED), ("older", None)])
+@pytest.mark.parametrize(
+    ("revision", "reason", "said"),
+    [
+        pytest.param("", "Refused", Reason.REFUSED, id="tried"),
+        pytest.param("older", "Refused", None, id="tried with another revision"),
+        pytest.param("", "NoFeasibleNode", None, id="found by looking, which is done anew"),
+    ],
+)
 def test_what_was_refused_is_still_said_while_it_waits_for_another_try(
-    revision: str, said: Reason | None
+    revision: str, reason: str, said: Reason | None
 ) -> None:
     one = policy(rollout={"maxConcurrent": 1})
     assert one.desired is not None
-    problem = {"kind": "Deployment", "namespace": "shop", "name": "web-01", "reason": "Refused"}
+    problem = {"kind": "Deployment", "namespace": "shop", "name": "web-01", "reason": reason}
     status = {
         "revision": revision or one.desired.revision,
         "problems": [{**problem, "message": "volume not found"}],

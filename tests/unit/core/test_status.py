@@ -9,7 +9,7 @@ import pytest
 from sidecarpolicy.api.models import SidecarPolicyStatus
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.advice import Diagnosis
-from sidecarpolicy.core.blocks import merged, preflight
+from sidecarpolicy.core.blocks import LEFT_ALONE, merged, preflight
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
@@ -141,9 +141,10 @@ def test_problems_are_bounded_and_the_worst_come_first() -> None:
     assert [each["name"] for each in problems[:2]] == ["z", "s00"]
 
 
-def test_what_the_webhook_obeys_is_crowded_out_by_nothing() -> None:
+@pytest.mark.parametrize("reason", sorted(LEFT_ALONE))
+def test_what_the_webhook_obeys_is_crowded_out_by_nothing(reason: Reason) -> None:
     """Neither by workloads that are worse off, nor by Pods in trouble, nor by full quotas."""
-    refused = standing(State.PENDING, "api", reason=Reason.REFUSED)
+    refused = standing(State.PENDING, "api", reason=reason)
     failed = [standing(State.FAILED, f"f{n:02}", reason=Reason.PREFLIGHT) for n in range(30)]
     ref, full = Ref("ReplicaSet", "shop", "web-1"), Finding(Reason.QUOTA_EXCEEDED, "full")
     ill = [
