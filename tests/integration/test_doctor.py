@@ -1,13 +1,11 @@
 """`doctor` on a real API server: read rights are enough, and what they do not cover is said."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from lab import Lab
+from tests.support import doctors
 from tests.support.cluster import JSON, Namespace
 from tests.support.patients import recorded
 from tests.support.users import User, admin, grant, person, right
@@ -34,16 +32,8 @@ def pod(name: str, init: JSON, **meta: object) -> JSON:
 
 
 def doctor(user: User, *arguments: str) -> tuple[int, str, JSON]:
-    """Exit code, what was said of errors, and the report."""
-    argv = [sys.executable, "-m", "sidecarpolicy", "doctor", *arguments, "-o", "json"]
-    answer = subprocess.run(
-        user.lab.command([*argv, "-n", "doctor"]),
-        env=user.lab.environment() | {"KUBECONFIG": str(user.kubeconfig)},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return answer.returncode, answer.stderr, json.loads(answer.stdout or "{}")
+    """What `doctor` says of the namespace."""
+    return doctors.doctor(user, *arguments, "-n", "doctor")
 
 
 def test_whoever_may_only_get_the_pod_learns_what_it_tells(space: Namespace) -> None:
@@ -58,7 +48,7 @@ def test_whoever_may_only_get_the_pod_learns_what_it_tells(space: Namespace) -> 
     node, events = report["unread"]
     assert node.startswith("node nowhere, so it is not known what it does with native sidecars")
     assert events.startswith("events about the Pod: ")
-    code, _, report = doctor(reader)
+    code, _, report = doctor(reader, "deploy/web")
     assert (code, report) == (2, {})  # to list Pods is another right
 
 

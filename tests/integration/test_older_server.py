@@ -19,9 +19,10 @@ from tests.support.cluster import (
     problems,
     writes,
 )
+from tests.support.doctors import doctor, said, states
 from tests.support.labs import lab_for
 from tests.support.processes import Controller
-from tests.support.users import grant, let_write_policies, person
+from tests.support.users import admin, grant, let_write_policies, person
 from tests.support.waiting import eventually
 
 
@@ -87,6 +88,17 @@ def test_an_api_server_that_drops_the_field_is_told_and_nothing_is_written(
     written = {what.partition("/")[0] for _, what in persisted(writes(older))}
     assert written <= {"nodes", "sidecarpolicies", "clustersidecarpolicies"}
     assert shop.get("deployment", "web")["metadata"]["generation"] == 1
+
+
+def test_doctor_blames_the_api_server_and_no_webhook(older: Lab) -> None:
+    code, _, report = doctor(admin(older))
+    found = {check: said(report, check) for check in ("api-server", "dry-run")}
+    assert {check: each["reason"] for check, each in found.items()} == dict.fromkeys(
+        ("api-server", "dry-run"), "ApiServerDropsField"
+    )
+    assert (code, states(report)["mutating-webhooks"]) == (1, "fine")
+    nobody = doctor(person(older, "nobody"))[2]
+    assert states(nobody)["api-server"] == "unknown"  # only its metrics tell
 
 
 def _conditions(lab: Lab, name: str) -> dict[str, tuple[str, str]]:

@@ -20,15 +20,20 @@ def show(report: Report) -> None:
 
 def lines(report: Report) -> Iterator[str]:
     """A report in lines."""
-    for refusal in report.refused:
-        yield from _refused(refusal)
     alone = len(report.pods) == 1
-    for each in report.pods:
-        if each.diagnosis is not None or alone:
-            yield from _pod(each, detailed=alone)
-    yield from (f"Could not read {what}" for what in report.unread)
+    yield from troubles(report, detailed=alone)
     if not alone:
         yield _sum(report)
+
+
+def troubles(report: Report, *, detailed: bool = False) -> Iterator[str]:
+    """What is wrong, and what could not be read; `detailed` shows every Pod, and more of each."""
+    for refusal in report.refused:
+        yield from _refused(refusal)
+    for each in report.pods:
+        if each.diagnosis is not None or detailed:
+            yield from _pod(each, detailed=detailed)
+    yield from (f"Could not read {what}" for what in report.unread)
 
 
 def as_data(report: Report) -> dict[str, Any]:

@@ -57,12 +57,13 @@ def survey(kubeconfig: str | None, rules: Rules, *, ask: bool) -> Survey:
 async def _survey(kubeconfig: str | None, rules: Rules, *, ask: bool) -> Survey:
     try:
         async with connect(kubeconfig) as connection:
-            return await _read(connection, rules, ask=ask)
+            return await read_nodes(connection, rules, ask=ask)
     except NoClusterError as error:
         raise UnreadableError(str(error)) from error
 
 
-async def _read(connection: Connection, rules: Rules, *, ask: bool) -> Survey:
+async def read_nodes(connection: Connection, rules: Rules, *, ask: bool) -> Survey:
+    """The same over a connection that is there; UnreadableError if nodes cannot be listed."""
     api, findings = Api(connection), []
     if Strategy.APISERVER_SKEW in rules.strategies:
         answer = await api.server_version()

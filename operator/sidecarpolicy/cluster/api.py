@@ -145,6 +145,13 @@ class Api:
         """Reads what the API server says of itself; `gitVersion` is its version."""
         return await self._request("GET", "/version")
 
+    async def served(self, group: str, version: str) -> Outcome:
+        """Reads which kinds of a group the API server serves: `resources`, each with its `name`.
+
+        Every authenticated user may, by default; a group that is not served answers 404.
+        """
+        return await self._request("GET", f"/apis/{group}/{version}")
+
     async def metric(self, start: str) -> str:
         """The first line of its /metrics that starts so; empty if there is none, or no right."""
         url = f"{self._connection.server}/metrics"

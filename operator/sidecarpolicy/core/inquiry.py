@@ -16,7 +16,14 @@ from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.reading import Answer, Reading
 from sidecarpolicy.core.standing import Standing
-from sidecarpolicy.core.trialpods import Sample, made_loud, neutral_sample, sample_of
+from sidecarpolicy.core.trialpods import (
+    BARE_SIDECAR,
+    Sample,
+    bare_sample,
+    made_loud,
+    neutral_sample,
+    sample_of,
+)
 
 JSON = dict[str, Any]
 
@@ -82,6 +89,12 @@ def inquire(policy: PolicyFacts, workloads: Sequence[WorkloadFacts]) -> Inquiry:
     if blamed is None or (itself is not None and itself.answer is Answer.INVALID):
         return itself or Verdict(Answer.INCONCLUSIVE, "no Pod shows it")
     return replace(blamed, answer=Answer.REFUSED)
+
+
+def inquire_bare(labels: Mapping[str, str]) -> Inquiry:
+    """Asks about native sidecars as such, with a Pod of no policy and no workload."""
+    found = yield from _tried(bare_sample(labels), (BARE_SIDECAR,))
+    return found or Verdict(Answer.INCONCLUSIVE, "it is refused without a native sidecar, too")
 
 
 def _tried(

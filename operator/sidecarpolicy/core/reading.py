@@ -56,6 +56,12 @@ _NOT_ASKED: Final = re.compile(
 )
 _DENIED: Final = re.compile(r"denied (?:the )?request")
 _LACKS_RIGHT: Final = 'forbidden: User "'
+"""Authorization names the user; admission plugins, which also say "forbidden", name none."""
+
+
+def lacks_right(message: str) -> bool:
+    """Whether these are the words for somebody who may not do it."""
+    return _LACKS_RIGHT in message
 
 
 def read(reply: Reply, sidecars: Iterable[str]) -> Reading:

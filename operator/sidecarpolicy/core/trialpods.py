@@ -43,9 +43,7 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
         "metadata": {"labels": labels},
         "spec": {
             "securityContext": _POD_SECURITY,
-            "containers": [
-                {"name": each, "image": _IMAGE, "securityContext": _SECURITY} for each in app
-            ],
+            "containers": [_container(each) for each in app],
             "volumes": [
                 {"name": each, "persistentVolumeClaim": {"claimName": _PROBE}}
                 for each in sorted(set(_volumes_asked_for(desired)) - set(names(desired.volumes)))
@@ -55,10 +53,29 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
     return _sample(template, desired, None)
 
 
+def bare_sample(labels: Mapping[str, str]) -> Sample:
+    """A Pod of no policy with one native sidecar, BARE_SIDECAR, and the same without it.
+
+    Our own webhook adds nothing to either.
+    """
+    alone: JSON = {
+        "metadata": {"labels": dict(labels), "annotations": {INJECT_ANNOTATION: "false"}},
+        "spec": {"securityContext": _POD_SECURITY, "containers": [_container(_PROBE)]},
+    }
+    sidecar = {**_container(BARE_SIDECAR), "restartPolicy": "Always"}
+    injected = {**alone, "spec": {**alone["spec"], "initContainers": [sidecar]}}
+    return Sample(_pod(_PROBE, injected, ()), _pod(_PROBE, alone, ()))
+
+
+BARE_SIDECAR: Final = "sidecar"
 _PROBE: Final = "sidecarpolicy-probe"
 _IMAGE: Final = "registry.k8s.io/pause:3.10"
 _POD_SECURITY: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 _SECURITY: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _container(name: str) -> JSON:
+    return {"name": name, "image": _IMAGE, "securityContext": _SECURITY}
 
 
 def _volumes_asked_for(desired: Desired) -> Iterator[str]:
