@@ -5,16 +5,19 @@ import json
 import pytest
 
 from lab import Lab, Node
-from tests.e2e.conftest import node_labels
+from tests.e2e.conftest import node_labels, operator_log
 from tests.support.cluster import (
     JSON,
     ROOT,
     Namespace,
     conditions,
     deployment,
+    persisted,
     policy,
+    writes,
 )
 from tests.support.pods import ends_of, keep, moment, release, running, starts_of
+from tests.support.processes import warnings
 from tests.support.waiting import eventually, stays
 
 TOLD = "date +%s > /dev/termination-log"
@@ -150,3 +153,18 @@ def outcome(pod: JSON) -> str:
     if status["phase"] == "Pending" and any("running" in each["state"] for each in inits):
         return "Pending, the init container runs"
     return " ".join(filter(None, (status["phase"], status.get("reason"))))
+
+
+def test_its_rights_are_enough_and_its_log_has_no_complaints(operator: Lab) -> None:
+    denied = [
+        (event["verb"], event["objectRef"]["resource"])
+        for event in writes(operator)
+        if event["responseStatus"]["code"] == 403
+    ]
+    assert denied == []
+    complaints = [each for each in warnings(operator_log(operator)) if "next try in" not in each]
+    assert complaints == []
+    assert {what.partition("/")[0] for _, what in persisted(writes(operator))} <= {
+        "nodes", "deployments", "daemonsets", "cronjobs", "sidecarpolicies",
+        "secrets", "mutatingwebhookconfigurations", "events",
+    }  # fmt: skip
