@@ -25,7 +25,8 @@ from sidecarpolicy.cluster.resources import (
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import Case, diagnose
 from sidecarpolicy.core.facts import NodeFacts, RawObject, node_facts
-from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, native_names, pod_facts
+from sidecarpolicy.core.native import native_names
+from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, pod_facts
 from sidecarpolicy.core.refused import Refusal, refusal_of
 
 _POD: Final = "Pod"

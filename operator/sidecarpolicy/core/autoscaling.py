@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecarpolicy.core.facts import Ref
+from sidecarpolicy.core.native import native_sidecars
 
 RawObject = Mapping[str, Any]
 
@@ -73,11 +74,8 @@ def stopped(
 
 def _without(template: RawObject, resource: str) -> Iterator[str]:
     """Containers that run along with the application and do not request the resource."""
-    spec = template.get("spec") or {}
-    sidecars = (
-        each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"
-    )
-    for container in (*sidecars, *(spec.get("containers") or ())):
+    containers = (template.get("spec") or {}).get("containers") or ()
+    for container in (*native_sidecars(template), *containers):
         asked = container.get("resources") or {}
         # A limit without a request is a request, by the API server's default.
         if not any(resource in (asked.get(kind) or {}) for kind in ("requests", "limits")):

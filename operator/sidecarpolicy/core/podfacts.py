@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sidecarpolicy.api.names import CAPABILITY_LABEL
 from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
+from sidecarpolicy.core.native import is_native, native_sidecars
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
 
@@ -125,8 +126,7 @@ class PodFacts:
 
 def concerns_us(pod: RawObject) -> bool:
     """Whether a raw Pod has native sidecars, or is meant to have some by its record."""
-    init = pod["spec"].get("initContainers") or ()
-    return any(_is_native(each) for each in init) or bool(_recorded(pod))
+    return any(native_sidecars(pod)) or bool(_recorded(pod))
 
 
 def pod_facts(pod: RawObject) -> PodFacts:
@@ -155,13 +155,6 @@ def pod_facts(pod: RawObject) -> PodFacts:
         unschedulable=waits.get("message") or "",
         init=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         apps=_containers(spec.get("containers"), status.get("containerStatuses")),
-    )
-
-
-def native_names(template: RawObject) -> frozenset[str]:
-    """Names of the native sidecars in a Pod template."""
-    return frozenset(
-        each["name"] for each in template["spec"].get("initContainers") or () if _is_native(each)
     )
 
 
@@ -237,7 +230,7 @@ def _container(spec: RawObject, status: RawObject) -> ContainerFacts:
     return ContainerFacts(
         name=sys.intern(spec["name"]),
         image=sys.intern(spec.get("image") or ""),
-        native=_is_native(spec),
+        native=is_native(spec),
         startup_seconds=_startup_seconds(spec.get("startupProbe")),
         waiting=sys.intern(waiting.get("reason") or ""),
         detail=waiting.get("message") or "",
@@ -247,10 +240,6 @@ def _container(spec: RawObject, status: RawObject) -> ContainerFacts:
         last=_ended(before.get("terminated")),
         restarts=status.get("restartCount") or 0,
     )
-
-
-def _is_native(container: RawObject) -> bool:
-    return container.get("restartPolicy") == "Always"
 
 
 def _startup_seconds(probe: RawObject | None) -> float | None:

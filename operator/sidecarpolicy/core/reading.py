@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from sidecarpolicy.core.native import native_names
+
 RawObject = Mapping[str, Any]
 
 
@@ -72,12 +74,7 @@ def read(reply: Reply, sidecars: Iterable[str]) -> Reading:
 
 
 def _stored(pod: RawObject, sidecars: frozenset[str]) -> Reading:
-    kept = {
-        each.get("name")
-        for each in (pod.get("spec") or {}).get("initContainers") or ()
-        if each.get("restartPolicy") == "Always"
-    }
-    lost = sorted(sidecars - kept)
+    lost = sorted(sidecars - native_names(pod))
     return Reading(Answer.LOST, ", ".join(lost)) if lost else Reading(Answer.PRESERVED)
 
 

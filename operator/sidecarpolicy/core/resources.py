@@ -18,6 +18,7 @@ from decimal import Decimal
 from functools import cached_property, reduce
 from typing import Any, Final
 
+from sidecarpolicy.core.native import is_native
 from sidecarpolicy.core.quantity import Quantity, parse_quantity
 
 ResourceList = Mapping[str, Quantity]
@@ -201,7 +202,7 @@ def _containers(value: object) -> Iterator[ContainerResources]:
             yield ContainerResources(
                 name=str(each.get("name")),
                 resources=ResourceRequirements({**own.limits, **own.requests}, own.limits),
-                native=each.get("restartPolicy") == "Always",
+                native=is_native(each),
             )
 
 

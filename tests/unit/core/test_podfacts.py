@@ -4,7 +4,8 @@ import pytest
 
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.kubeletbugs import NO_SIGTERM, PROBE_GIVEN_UP, STATUS_FROZEN
-from sidecarpolicy.core.podfacts import concerns_us, native_names, pod_facts
+from sidecarpolicy.core.native import native_names
+from sidecarpolicy.core.podfacts import concerns_us, pod_facts
 from sidecarpolicy.core.refused import Refusal, policies_in, refusal_of
 from tests.support.builders import workload
 from tests.support.patients import (
