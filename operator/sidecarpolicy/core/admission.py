@@ -119,10 +119,10 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
 
 def _fulfilled(pod: Template, view: View, namespace: str) -> Answer:
     """A Pod whose template promised parts gets them; one that could only hang there does not."""
-    snapshot = view.snapshot(namespace, creating=True, labels=None)
     node = node_of(pod)
     if node is not None and not view.capable(node):
         return UNCHANGED
+    snapshot = view.snapshot(namespace, creating=True, labels=None)
     injection = kept_promises(pod, snapshot, settled=node is not None)
     said = (
         _shortened(f"{key} not applied: {each.reason}: {each.message}")

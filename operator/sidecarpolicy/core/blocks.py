@@ -132,9 +132,10 @@ def _told(entry: Mapping[str, Any]) -> Finding:
     return Finding(_REASONS.get(entry["reason"], Reason.REFUSED), entry["message"])
 
 
-LEFT_ALONE: Final = frozenset(
-    {Reason.REFUSED, Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING}
-)
+HARM: Final = frozenset({Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING})
+"""Why a workload goes on without sidecars until somebody mends something."""
+
+LEFT_ALONE: Final = HARM | {Reason.REFUSED}
 """Reasons of problems that the webhook obeys, too: a status lists them before all others."""
 
 _REASONS: Final[Mapping[str, Reason]] = {each.value: each for each in Reason}

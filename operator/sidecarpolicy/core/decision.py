@@ -13,6 +13,7 @@ from sidecarpolicy.api.models import InjectAt, NodeRule, TargetKind
 from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import daemonset
+from sidecarpolicy.core.blocks import HARM
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
@@ -330,9 +331,6 @@ def _opted_out(case: Case) -> bool:
 _TOGETHER_SECONDS = 30.0
 """What is applied together with a policy may be a little older than it."""
 
-_HARM = (Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING)
-"""Why a workload goes on without sidecars until somebody mends something."""
-
 _STATE_OF_OBSTACLE = {
     Reason.NODE_RULE_OWNED_BY_GITOPS: State.SKIPPED,
     Reason.RECORD_UNREADABLE: State.SKIPPED,
@@ -353,7 +351,7 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
     if policy.key not in injection.current:
         held = _held(policy, case) or case.waits.get(policy.key)
         reason = held.reason if held is not None else None
-        return Standing(ref, State.SKIPPED if reason in _HARM else State.PENDING, held)
+        return Standing(ref, State.SKIPPED if reason in HARM else State.PENDING, held)
     standing = rollout_standing(ref, case.workload.rollout)
     cost = case.workload.costs.get(policy.key)
     found = standing.finding or _unaided(policy.key, case)

@@ -78,7 +78,6 @@ def _waits(
     workload = decision.case.workload
     free = not workload.rollout.settled or workload.ref in snapshot.resting
     waits: dict[str, Finding | None] = {}
-    refused = _refused_before(snapshot, workload.ref)
     for key in decision.change.policies & available.keys():
         budget = available[key]
         if budget.stopped is not None and not decision.takes_out(key):
@@ -88,19 +87,18 @@ def _waits(
         elif budget.slots > 0:
             budget.slots -= 1
         else:
-            waits[key] = refused.get(key)
+            waits[key] = _refused_before(snapshot, workload.ref, key)
     return waits
 
 
-def _refused_before(snapshot: Snapshot, ref: Ref) -> Mapping[str, Finding]:
-    """What the API server said of policies' current revisions when they were tried in a workload.
+def _refused_before(snapshot: Snapshot, ref: Ref, key: str) -> Finding | None:
+    """What the API server said of a policy's current revision when it was tried in a workload.
 
     It is said on while that waits for another try, because the webhook obeys it.
     """
-    tried = (
-        each
-        for each in snapshot.policies
-        if each.desired is not None and each.status.get("revision") == each.desired.revision
-    )
-    found = ((each.key, each.refused(ref)) for each in tried)
-    return {key: each for key, each in found if each and each.reason is Reason.REFUSED}
+    policy = next((each for each in snapshot.policies if each.key == key), None)
+    if policy is None or policy.desired is None:
+        return None
+    said = policy.refused(ref)
+    same = policy.status.get("revision") == policy.desired.revision
+    return said if same and said is not None and said.reason is Reason.REFUSED else None
