@@ -30,6 +30,9 @@ whose revision made its Pods anew (see core.daemonset)."""
 INJECTED_LABEL: Final = f"{GROUP}/injected"
 """On a Pod template, always "true": lets our Pods be watched by a selector."""
 
+HELD_ANNOTATION: Final = f"{GROUP}/held"
+"""On a workload's own metadata: which revisions of policies stay out of it (see core.held)."""
+
 INJECT_ANNOTATION: Final = f"{GROUP}/inject"
 """On a Pod template or namespace: "false" opts out."""
 

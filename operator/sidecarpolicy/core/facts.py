@@ -27,6 +27,7 @@ from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, cap
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.held import Hold, read_holds
 from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
@@ -158,6 +159,8 @@ class WorkloadFacts:
     """Names of volumeClaimTemplates, which silently replace volumes of the same name."""
     created: str = ""
     """When, RFC 3339 in UTC, so that it sorts as text."""
+    holds: tuple[Hold, ...] = ()
+    """Which revisions stay out of it."""
     over: bool = False
     """Whether a Job has ended."""
 
@@ -314,6 +317,7 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         rollout=rollout_facts(obj, kind=kind),
         claims=_claims(obj),
         created=meta.get("creationTimestamp") or "",
+        holds=read_holds(meta),
         over=kind == "Job" and _ended(obj),
     )
 
@@ -334,6 +338,7 @@ def bare_facts(obj: RawObject, ref: Ref, *, pod: bool) -> WorkloadFacts:
         owner=None if pod else _foreign_owner(meta),
         rollout=RolloutFacts(finished=True),
         claims=_claims(obj),
+        holds=read_holds(meta),
     )
 
 
