@@ -27,6 +27,9 @@ from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]
 SIDECAR = {"name": "shipper", "image": "lab.local/busybox:1"}
+HOST_NETWORK = {"hostNetwork": True}
+ON_HOST_PORT = {**SIDECAR, "ports": [{"containerPort": 9000, "hostPort": 9001}]}
+"""The API server takes it, but not in a Pod on the host's network."""
 PROBED = {**SIDECAR, "startupProbe": {"exec": {"command": ["true"]}}}
 
 
@@ -163,33 +166,29 @@ def test_a_malformed_sidecar_keeps_no_owner_from_creating_once_the_status_says_s
     blocks_nothing(space)
 
 
-def test_a_mount_of_a_volume_that_no_workload_has_is_refused_in_the_servers_words(
-    space: Namespace,
-) -> None:
-    space.apply(deployment())
-    mounting = {**SIDECAR, "volumeMounts": [{"name": "nowhere", "mountPath": "/x"}]}
-    space.apply(policy(sidecars=[mounting]))
+def test_what_fits_no_workload_is_refused_in_the_servers_words(space: Namespace) -> None:
+    space.apply(deployment(pod=HOST_NETWORK))
+    space.apply(policy(sidecars=[ON_HOST_PORT]))
     found = is_blocked(space, "Refused")
-    assert 'Not found: "nowhere"' in found["blockedNamespaces"][0]["message"]
+    assert "must match `containerPort`" in found["blockedNamespaces"][0]["message"]
     assert conditions(found)["Accepted"] == ("True", "Accepted")
-    eventually(lambda: _passes(space, deployment("later")))
-    with_volume = {"volumes": [{"name": "nowhere", "emptyDir": {}}]}
-    space.apply(deployment(pod=with_volume))
+    eventually(lambda: _passes(space, deployment("later", pod=HOST_NETWORK)))
+    space.delete("deployment", "later")
+    space.patch("deployment", "web", {"spec": {"template": {"spec": {"hostNetwork": None}}}})
     space.wait_status("log-shipper", current=1, seconds=60)
 
 
 def test_a_workload_that_is_refused_by_itself_can_still_be_changed_by_its_owner(
     space: Namespace,
 ) -> None:
-    with_volume = {"volumes": [{"name": "logs", "emptyDir": {}}]}
-    space.apply(deployment("fine", pod=with_volume), deployment("web"))
-    mounting = {**SIDECAR, "volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}
-    space.apply(policy(sidecars=[mounting]))
+    space.apply(deployment("fine"), deployment("web", pod=HOST_NETWORK))
+    space.apply(policy(sidecars=[ON_HOST_PORT]))
     found = space.wait_status("log-shipper", current=1, pending=1)
     assert [(e["name"], e["reason"]) for e in problems(found)] == [("web", "Refused")]
     assert blocked(found) == {}
-    eventually(lambda: _passes(space, deployment("web", labels={"new": "label"})))
-    space.apply(deployment("web", pod=with_volume))
+    changed = deployment("web", labels={"new": "label"}, pod=HOST_NETWORK)
+    eventually(lambda: _passes(space, changed))
+    space.patch("deployment", "web", {"spec": {"template": {"spec": {"hostNetwork": None}}}})
     space.wait_status("log-shipper", current=2)
 
 

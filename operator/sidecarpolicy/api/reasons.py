@@ -35,6 +35,7 @@ class Reason(StrEnum):
     OPTED_OUT = "OptedOut"
     NAME_CONFLICT = "NameConflict"
     PORT_CONFLICT = "PortConflict"
+    VOLUME_MISSING = "VolumeMissing"
     ORDER_IMPOSSIBLE = "OrderImpossible"
     IMMUTABLE_TEMPLATE = "ImmutableTemplate"
     MISSED_ADMISSION = "MissedAdmission"

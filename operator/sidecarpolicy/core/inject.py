@@ -6,7 +6,7 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from sidecarpolicy.core import graceperiod
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.mounts import missing_volumes
 from sidecarpolicy.core.noderule import (
     RULE_PARTS,
     add_rule,
@@ -211,6 +212,7 @@ class _Surgery:
         for part in wished:
             yield from self._clash(part, wish.key, yielding)
         yield from self._port_clashes(wish, yielding)
+        yield from missing_volumes(wish, self._volumes_beside(wish, yielding))
         rule = obstacle(self._draft, wish.node_rule, site=self._site)
         if rule is not None:
             yield rule
@@ -256,6 +258,18 @@ class _Surgery:
                         f"{port[0]}/{port[1]}; change it in the policy",
                     )
             taken |= dict.fromkeys(_ports(sidecar), sidecar["name"])
+
+    def _volumes_beside(self, wish: Desired, yielding: frozenset[str]) -> frozenset[str]:
+        """Volumes that stay, whatever becomes of this policy and of those that make way for it."""
+        going = {part for key in (wish.key, *yielding) for part in self._held(key)}
+        for key in self._policies.keys() - {wish.key, *yielding}:
+            going.difference_update(self._held(key))
+        present = names(self._draft.peek("spec.volumes") or [])
+        return self._claims | {name for name in present if f"volume/{name}" not in going}
+
+    def _held(self, key: str) -> Iterable[str]:
+        mine = self._policies.get(key)
+        return mine.parts if mine else ()
 
     def _parts_of(self, key: str) -> Iterator[str]:
         mine = self._policies.get(key)

@@ -235,6 +235,9 @@ def test_an_earlier_policy_takes_a_name_from_a_later_one_which_then_loses_all_it
     assert reasons(result) == {later.key: [Reason.NAME_CONFLICT]}
 
 
+VOLUMES = {"volumes": [{"name": name, "emptyDir": {}} for name in "xy"]}
+
+
 @pytest.mark.parametrize(
     ("first", "then"),
     [
@@ -244,8 +247,8 @@ def test_an_earlier_policy_takes_a_name_from_a_later_one_which_then_loses_all_it
             id="a variable",
         ),
         pytest.param(
-            {"appContainers": {"volumeMounts": [{"name": "x", "mountPath": "/m"}]}},
-            {"appContainers": {"volumeMounts": [{"name": "y", "mountPath": "/m"}]}},
+            {"appContainers": {"volumeMounts": [{"name": "x", "mountPath": "/m"}]}, **VOLUMES},
+            {"appContainers": {"volumeMounts": [{"name": "y", "mountPath": "/m"}]}, **VOLUMES},
             id="a mount path",
         ),
         pytest.param(

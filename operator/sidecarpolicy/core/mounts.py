@@ -1,0 +1,42 @@
+"""Mounts of volumes that Pods will not have: the API server would refuse every one of them.
+
+A policy may count on a volume of the workload's own, so whether it has all that it mounts shows
+only with a workload. To leave it to the API server would make the owner's own request fail, or
+leave a ReplicaSet without Pods.
+"""
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.desired import Desired, names
+from sidecarpolicy.core.finding import Finding
+
+
+def missing_volumes(wish: Desired, present: Container[str]) -> Iterator[Finding]:
+    """One finding for each mount that has neither a volume of the policy nor one of `present`."""
+    own = names(wish.volumes)
+    for user, volume in _mounts(wish):
+        if volume not in own and volume not in present:
+            yield Finding(
+                Reason.VOLUME_MISSING,
+                f"{user} mounts volume {volume!r}, which neither the Pod template nor the policy "
+                "has; add it to one of them",
+            )
+
+
+def _mounts(wish: Desired) -> Iterator[tuple[str, str]]:
+    """Who mounts, and what."""
+    for sidecar in wish.sidecars:
+        for field in ("volumeMounts", "volumeDevices"):
+            for name in _volumes(sidecar.get(field)):
+                yield f"sidecar {sidecar['name']!r}", name
+    for name in _volumes(list(wish.app_mounts)):
+        yield "appContainers", name
+
+
+def _volumes(mounts: Any) -> Iterator[str]:
+    """Names of volumes; a policy may hold anything here, what is no mount the API server says."""
+    for each in mounts if isinstance(mounts, list) else ():
+        if isinstance(each, Mapping) and isinstance(name := each.get("name"), str):
+            yield name
