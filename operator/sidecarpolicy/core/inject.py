@@ -6,7 +6,7 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -32,6 +32,7 @@ from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ordering import arranged
 from sidecarpolicy.core.ownership import NodeRuleSite
 from sidecarpolicy.core.parts import Part, place, wished_parts
+from sidecarpolicy.core.ports import port_clashes, ports
 from sidecarpolicy.core.record import (
     SELECTOR_PART,
     PolicyRecord,
@@ -211,7 +212,7 @@ class _Surgery:
     ) -> Iterator[Finding]:
         for part in wished:
             yield from self._clash(part, wish.key, yielding)
-        yield from self._port_clashes(wish, yielding)
+        yield from port_clashes(wish, self._containers_beside(wish, yielding))
         yield from missing_volumes(wish, self._volumes_beside(wish, yielding))
         rule = obstacle(self._draft, wish.node_rule, site=self._site)
         if rule is not None:
@@ -244,32 +245,20 @@ class _Surgery:
         elif holder != key and holder not in yielding:
             yield _conflict(part, f"added by {holder}")
 
-    def _port_clashes(self, wish: Desired, yielding: frozenset[str]) -> Iterator[Finding]:
-        """Containers of a Pod share one network: two cannot listen on the same port."""
+    def _containers_beside(
+        self, wish: Desired, yielding: frozenset[str]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Containers that stay when this policy and those that make way for it are out."""
         ours = {place(part).name for key in (wish.key, *yielding) for part in self._parts_of(key)}
-        others = [each for each in self._foreign_containers() if each.get("name") not in ours]
-        taken = {port: str(each.get("name")) for each in others for port in _ports(each)}
-        for sidecar in wish.sidecars:
-            for port in _ports(sidecar):
-                if port in taken:
-                    yield Finding(
-                        Reason.PORT_CONFLICT,
-                        f"sidecar {sidecar['name']!r} and container {taken[port]!r} both use port "
-                        f"{port[0]}/{port[1]}; change it in the policy",
-                    )
-            taken |= dict.fromkeys(_ports(sidecar), sidecar["name"])
+        return (each for each in self._foreign_containers() if each.get("name") not in ours)
 
     def _volumes_beside(self, wish: Desired, yielding: frozenset[str]) -> frozenset[str]:
         """Volumes that stay, whatever becomes of this policy and of those that make way for it."""
-        going = {part for key in (wish.key, *yielding) for part in self._held(key)}
-        for key in self._policies.keys() - {wish.key, *yielding}:
-            going.difference_update(self._held(key))
+        staying = self._policies.keys() - {wish.key, *yielding}
+        kept = {part for key in staying for part in self._policies[key].parts}
+        added = {part for each in self._policies.values() for part in each.parts} - kept
         present = names(self._draft.peek("spec.volumes") or [])
-        return self._claims | {name for name in present if f"volume/{name}" not in going}
-
-    def _held(self, key: str) -> Iterable[str]:
-        mine = self._policies.get(key)
-        return mine.parts if mine else ()
+        return self._claims | {name for name in present if f"volume/{name}" not in added}
 
     def _parts_of(self, key: str) -> Iterator[str]:
         mine = self._policies.get(key)
@@ -307,11 +296,11 @@ class _Surgery:
             for part in wished
             if not (NOUNS[part.place.noun].shared and part.satisfied(self._draft))
         }
-        ports = {port for sidecar in wish.sidecars for port in _ports(sidecar)}
+        wanted = {port for sidecar in wish.sidecars for port in ports(sidecar)}
         for key in yielding:
             own = {place(part).name for part in self._parts_of(key)}
             used = (each for each in self._foreign_containers() if each.get("name") in own)
-            if any(port in ports for container in used for port in _ports(container)):
+            if any(port in wanted for container in used for port in ports(container)):
                 holders.add(key)
         return frozenset(key for key in yielding if key in holders)
 
@@ -399,11 +388,3 @@ def _conflict(part: Part, owner: str) -> Finding:
         Reason.NAME_CONFLICT,
         f"{noun} {name!r} is already in the Pod template ({owner}); rename it in the policy",
     )
-
-
-def _ports(container: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """Ports and protocols; a policy may hold anything here, what is no port the API server says."""
-    ports = container.get("ports")
-    for port in ports if isinstance(ports, list) else ():
-        if isinstance(port, Mapping) and isinstance(number := port.get("containerPort"), int):
-            yield number, str(port.get("protocol") or "TCP")

@@ -15,14 +15,19 @@ from sidecarpolicy.core.finding import Finding
 
 def missing_volumes(wish: Desired, present: Container[str]) -> Iterator[Finding]:
     """One finding for each mount that has neither a volume of the policy nor one of `present`."""
-    own = names(wish.volumes)
-    for user, volume in _mounts(wish):
-        if volume not in own and volume not in present:
+    for user, volume in foreign_mounts(wish):
+        if volume not in present:
             yield Finding(
                 Reason.VOLUME_MISSING,
                 f"{user} mounts volume {volume!r}, which neither the Pod template nor the policy "
                 "has; add it to one of them",
             )
+
+
+def foreign_mounts(wish: Desired) -> Iterator[tuple[str, str]]:
+    """(who, volume) for each mount of a volume that the policy itself does not bring along."""
+    own = names(wish.volumes)
+    return (each for each in _mounts(wish) if each[1] not in own)
 
 
 def _mounts(wish: Desired) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,15 @@ status, are the same each time.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecarpolicy.api.names import INJECT_ANNOTATION
-from sidecarpolicy.core.desired import Desired, names
+from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.inject import Action, Verdict, inject
+from sidecarpolicy.core.mounts import foreign_mounts
 from sidecarpolicy.core.ownership import NodeRuleSite
 
 JSON = dict[str, Any]
@@ -46,7 +47,7 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
             "containers": [_container(each) for each in app],
             "volumes": [
                 {"name": each, "persistentVolumeClaim": {"claimName": _PROBE}}
-                for each in sorted(set(_volumes_asked_for(desired)) - set(names(desired.volumes)))
+                for each in sorted({volume for _, volume in foreign_mounts(desired)})
             ],
         },
     }
@@ -76,13 +77,6 @@ _SECURITY: Final = {"allowPrivilegeEscalation": False, "capabilities": {"drop": 
 
 def _container(name: str) -> JSON:
     return {"name": name, "image": _IMAGE, "securityContext": _SECURITY}
-
-
-def _volumes_asked_for(desired: Desired) -> Iterator[str]:
-    mounts = [*desired.app_mounts]
-    for sidecar in desired.sidecars:
-        mounts += [*(sidecar.get("volumeMounts") or ()), *(sidecar.get("volumeDevices") or ())]
-    yield from (name for each in mounts if isinstance(name := each.get("name"), str))
 
 
 def _sample(template: JSON, desired: Desired, workload: WorkloadFacts | None) -> Sample | None:
