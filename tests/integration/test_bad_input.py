@@ -49,10 +49,10 @@ def test_a_name_of_the_users_own_is_never_overwritten(shop: Namespace) -> None:
             id="a typo in a field, which is wrong everywhere",
         ),
         pytest.param(
-            {"ports": [{"containerPort": 9000, "hostPort": 9001}]},
-            "must match `containerPort`",
+            {"securityContext": {"runAsUser": 1000}},
+            "cannot be set for a windows pod",
             "Refused",
-            id="a port that no Pod on the host's network can have",
+            id="a field that no Pod of this operating system can have",
         ),
     ],
 )
@@ -60,7 +60,7 @@ def test_what_the_api_server_refuses_is_reported_in_its_words(
     shop: Namespace, fault: dict[str, object], words: str, reason: str
 ) -> None:
     good = {"name": "shipper", "image": "lab.local/busybox:1"}
-    shop.apply(policy(sidecars=[{**good, **fault}]), deployment(pod={"hostNetwork": True}))
+    shop.apply(policy(sidecars=[{**good, **fault}]), deployment(pod={"os": {"name": "windows"}}))
     status = shop.wait_status("log-shipper", pending=1)
     eventually(lambda: problems(shop.status("log-shipper")))
     (problem,) = problems(shop.status("log-shipper"))

@@ -232,14 +232,14 @@ def test_a_pod_that_the_webhook_missed_is_found_and_named(
 
 
 def test_what_no_pod_could_be_created_with_is_not_promised(space: Namespace) -> None:
-    space.apply(deployment(pod={"hostNetwork": True}))
-    ports = [{"containerPort": 9000, "hostPort": 9001}]
-    sidecar = {"name": "shipper", "image": "lab.local/busybox:1", "ports": ports}
+    space.apply(deployment(pod={"os": {"name": "windows"}}))
+    user = {"runAsUser": 1000}
+    sidecar = {"name": "shipper", "image": "lab.local/busybox:1", "securityContext": user}
     space.apply(policy(injectAt="Pod", sidecars=[sidecar]))
     status = space.wait_status("log-shipper", pending=1)
     (problem,) = eventually(lambda: problems(space.status("log-shipper")))
     assert (problem["reason"], status["workloads"]["current"]) == ("Refused", 0)
-    assert "must match `containerPort`" in problem["message"]
+    assert "cannot be set for a windows pod" in problem["message"]
     assert markers(space.pods_template("web")) == {}
 
 

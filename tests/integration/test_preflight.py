@@ -27,9 +27,9 @@ from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]
 SIDECAR = {"name": "shipper", "image": "lab.local/busybox:1"}
-HOST_NETWORK = {"hostNetwork": True}
-ON_HOST_PORT = {**SIDECAR, "ports": [{"containerPort": 9000, "hostPort": 9001}]}
-"""The API server takes it, but not in a Pod on the host's network."""
+ON_WINDOWS = {"os": {"name": "windows"}}
+OF_LINUX = {**SIDECAR, "securityContext": {"runAsUser": 1000}}
+"""The API server takes it, but not in a Pod for Windows."""
 PROBED = {**SIDECAR, "startupProbe": {"exec": {"command": ["true"]}}}
 
 
@@ -167,28 +167,28 @@ def test_a_malformed_sidecar_keeps_no_owner_from_creating_once_the_status_says_s
 
 
 def test_what_fits_no_workload_is_refused_in_the_servers_words(space: Namespace) -> None:
-    space.apply(deployment(pod=HOST_NETWORK))
-    space.apply(policy(sidecars=[ON_HOST_PORT]))
+    space.apply(deployment(pod=ON_WINDOWS))
+    space.apply(policy(sidecars=[OF_LINUX]))
     found = is_blocked(space, "Refused")
-    assert "must match `containerPort`" in found["blockedNamespaces"][0]["message"]
+    assert "cannot be set for a windows pod" in found["blockedNamespaces"][0]["message"]
     assert conditions(found)["Accepted"] == ("True", "Accepted")
-    eventually(lambda: _passes(space, deployment("later", pod=HOST_NETWORK)))
+    eventually(lambda: _passes(space, deployment("later", pod=ON_WINDOWS)))
     space.delete("deployment", "later")
-    space.patch("deployment", "web", {"spec": {"template": {"spec": {"hostNetwork": None}}}})
+    space.patch("deployment", "web", {"spec": {"template": {"spec": {"os": None}}}})
     space.wait_status("log-shipper", current=1, seconds=60)
 
 
 def test_a_workload_that_is_refused_by_itself_can_still_be_changed_by_its_owner(
     space: Namespace,
 ) -> None:
-    space.apply(deployment("fine"), deployment("web", pod=HOST_NETWORK))
-    space.apply(policy(sidecars=[ON_HOST_PORT]))
+    space.apply(deployment("fine"), deployment("web", pod=ON_WINDOWS))
+    space.apply(policy(sidecars=[OF_LINUX]))
     found = space.wait_status("log-shipper", current=1, pending=1)
     assert [(e["name"], e["reason"]) for e in problems(found)] == [("web", "Refused")]
     assert blocked(found) == {}
-    changed = deployment("web", labels={"new": "label"}, pod=HOST_NETWORK)
+    changed = deployment("web", labels={"new": "label"}, pod=ON_WINDOWS)
     eventually(lambda: _passes(space, changed))
-    space.patch("deployment", "web", {"spec": {"template": {"spec": {"hostNetwork": None}}}})
+    space.patch("deployment", "web", {"spec": {"template": {"spec": {"os": None}}}})
     space.wait_status("log-shipper", current=2)
 
 
