@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sidecarpolicy.api.models import ExistingJobs, TargetKind
-from sidecarpolicy.core.decision import Case, Decision, decide, look, verdict_on
+from sidecarpolicy.core.case import Case, look
+from sidecarpolicy.core.decision import Decision, decide, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
 from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference

@@ -6,7 +6,8 @@ The webhook fails open, so a Pod may run without its sidecars. It is named, neve
 from dataclasses import replace
 
 from sidecarpolicy.api.models import TargetKind
-from sidecarpolicy.core.decision import decide, look
+from sidecarpolicy.core.case import look
+from sidecarpolicy.core.decision import decide
 from sidecarpolicy.core.facts import RawObject, Ref, bare_facts
 from sidecarpolicy.core.record import has_record
 from sidecarpolicy.core.snapshot import Snapshot

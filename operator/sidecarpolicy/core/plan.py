@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.decision import Decision, case_of, decide
+from sidecarpolicy.core.case import case_of
+from sidecarpolicy.core.decision import Decision, decide
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.pace import Budget, budgets

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.decision import blocker, nowhere_to_run
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.holding import blocker, nowhere_to_run
 from sidecarpolicy.core.inject import Injection
 from sidecarpolicy.core.marker import read_markers
 from sidecarpolicy.core.noderule import missing_in_pod

@@ -1,0 +1,115 @@
+"""Holding: what keeps a policy back from changing a workload, or any workload at all.
+
+Each answer is a finding for the policy's status, or None where nothing stands in the way.
+Reads the case only; what follows from it is for core.decision to say.
+"""
+
+from sidecarpolicy.api.models import InjectAt, NodeRule
+from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.case import Case, at_pods
+from sidecarpolicy.core.facts import PolicyFacts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.times import seconds
+
+
+def blocker(
+    policy: PolicyFacts, nodes: NodeTally, *, creating: bool = False, webhook: bool = True
+) -> Finding | None:
+    """What keeps a policy from changing any workload, or None.
+
+    A paused policy freezes what exists; what is being created now still gets its sidecars.
+    `webhook` says whether the API server asks our webhook about Pods.
+    """
+    if policy.spec is None:
+        return Finding(Reason.INVALID, policy.invalid)
+    paused = pause_of(policy)
+    if paused is not None and not creating:
+        return paused
+    if policy.spec.inject_at is InjectAt.POD and not webhook:
+        return NO_WEBHOOK
+    return nowhere_to_run(policy.spec.node_rule, nodes)
+
+
+NO_WEBHOOK = Finding(
+    Reason.WEBHOOK_NOT_REGISTERED,
+    f"the webhook adds this to Pods, and MutatingWebhookConfiguration {WEBHOOK_CONFIGURATION} has "
+    "no webhook for Pods that works; install it",
+)
+
+
+def nowhere_to_run(rule: NodeRule, nodes: NodeTally) -> Finding | None:
+    """That no node runs native sidecars, so that Pods with this rule could only wait; or None."""
+    if not nodes.total or nodes.capable or rule is NodeRule.NONE:
+        return None
+    return Finding(
+        Reason.NO_CAPABLE_NODES,
+        f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
+    )
+
+
+def pause_of(policy: PolicyFacts) -> Finding | None:
+    """That its author paused a policy, or None."""
+    if policy.spec is None or not policy.spec.paused:
+        return None
+    return Finding(Reason.PAUSED, "paused: existing workloads stay as they are")
+
+
+def kept_off_by(policy: PolicyFacts, case: Case) -> Finding | None:
+    """Why this policy may not be applied here, or None; a mere annotation may, whoever owns it."""
+    owner = case.workload.owner
+    if case.refusal is not None or owner is None or at_pods(policy):
+        return case.refusal
+    return Finding(
+        Reason.OWNED_BY_CONTROLLER,
+        f"{owner} controls it and would undo any change; set injectAt: Pod in the policy to have "
+        "the sidecars added to its Pods",
+    )
+
+
+def held_back(policy: PolicyFacts, case: Case) -> Finding | None:
+    """What keeps a policy from changing this workload now, or None."""
+    return _blocker(policy, case) or refused_here(policy, case) or _unsettled(policy, case)
+
+
+def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
+    """That a workload without our parts is rolling or failing by itself: let it come to rest first.
+
+    Then its failure is not taken for ours. One that came along with the policy, or later, is not
+    waited for: it may need its sidecar to become available at all.
+    """
+    workload = case.workload
+    if case.snapshot.creating or case.revisions or workload.rollout.finished:
+        return None
+    if seconds(workload.created) > seconds(policy.created) - _TOGETHER_SECONDS:
+        return None
+    return Finding(
+        Reason.NOT_SETTLED,
+        f"its own rollout is not finished ({workload.rollout.message}), and is waited for",
+    )
+
+
+def _blocker(policy: PolicyFacts, case: Case) -> Finding | None:
+    snapshot = case.snapshot
+    return blocker(policy, snapshot.nodes, creating=snapshot.creating, webhook=snapshot.webhook)
+
+
+def refused_here(policy: PolicyFacts, case: Case) -> Finding | None:
+    """Why the API server would not take the policy here: in the whole namespace, or in just
+    this generation of the workload, as far as it was asked.
+    """
+    if policy.key in case.snapshot.blocked:
+        return case.snapshot.blocked[policy.key]
+    if case.snapshot.obedient and policy.refused(case.workload.ref):
+        return Finding(Reason.REFUSED, "it would do harm; see the policy's status")
+    refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
+    if refusal is None or policy.desired is None:
+        return None
+    asked = (refusal.revision, refusal.generation)
+    same = asked == (policy.desired.revision, case.workload.generation)
+    return refusal.finding if same else None
+
+
+_TOGETHER_SECONDS = 30.0
+"""What is applied together with a policy may be a little older than it."""
