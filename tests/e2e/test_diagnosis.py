@@ -87,7 +87,17 @@ def given_up() -> tuple[JSON, JSON]:
     return made, workload
 
 
+def unmounted() -> tuple[JSON, JSON]:
+    """A sidecar whose Secret does not exist: the kubelet waits for it before it starts anything."""
+    mounts = [{"name": "token", "mountPath": "/token"}]
+    made, workload = trouble("unmounted", {**sidecar(), "volumeMounts": mounts})
+    made["spec"]["volumes"] = [{"name": "token", "secret": {"secretName": "none"}}]
+    return made, workload
+
+
 TROUBLES["KnownKubeletBug"] = given_up()
+TROUBLES["PodNotStarted"] = unmounted()
+TROUBLES["PodNotCreated"] = trouble("unborn", sidecar(), serviceAccountName="none")
 HUNG = trouble("hung", sidecar())
 AT_ONCE = {"exec": {"command": ["true"]}, "periodSeconds": 1}
 REFUSED = trouble("refused", {**sidecar(), "startupProbe": AT_ONCE})
@@ -102,7 +112,7 @@ EXPECTED |= dict.fromkeys(STRIPPED, "RestartPolicyStripped")
 SERVED = {"blocked", "given-up"}
 """Whose sidecar runs, and whose application does not."""
 
-NOT_STUCK = {"killed", "refused"}
+NOT_STUCK = {"killed", "refused", "unborn"}
 """What has run, and what has no Pods."""
 
 

@@ -112,6 +112,12 @@ def unschedulable(since: float, message: str = UNSCHEDULABLE) -> JSON:
     return {"conditions": [{**condition, "message": message, "lastTransitionTime": ago(since)}]}
 
 
+def unprepared(since: float) -> JSON:
+    """A status: volumes or network are not ready."""
+    condition = {"type": "PodReadyToStartContainers", "status": "False"}
+    return {"conditions": [{**condition, "lastTransitionTime": ago(since)}]}
+
+
 RULE = {
     "nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {

@@ -49,6 +49,7 @@ def test_the_page_says_what_may_take_how_long() -> None:
     patience = Patience()
     flat = " ".join(PAGE.split())
     assert f"{patience.scheduling:.0f} seconds for a node" in flat
+    assert f"{patience.mounting:.0f} seconds for its volumes and network" in flat
     assert f"{patience.creating:.0f} seconds for an image or a Secret" in flat
     assert f"may run for {patience.init / 60:.0f} minutes" in flat
     assert patience.crashes == 2  # "may crash once"

@@ -72,6 +72,8 @@ class Reason(StrEnum):
     NODE_IGNORES_SIDECARS = "NodeIgnoresSidecars"
     IMAGE_PULL_FAILING = "ImagePullFailing"
     SIDECAR_NOT_CREATED = "SidecarNotCreated"
+    POD_NOT_CREATED = "PodNotCreated"
+    POD_NOT_STARTED = "PodNotStarted"
     STARTUP_PROBE_FAILING = "StartupProbeFailing"
     CRASH_LOOPING = "CrashLooping"
     INIT_CONTAINER_BLOCKED = "InitContainerBlocked"

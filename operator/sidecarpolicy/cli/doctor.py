@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cli.manifests import UnusableInputError
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import NoClusterError, connect
@@ -24,7 +25,7 @@ from sidecarpolicy.cluster.resources import (
 )
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import Case, diagnose
-from sidecarpolicy.core.facts import NodeFacts, RawObject, node_facts
+from sidecarpolicy.core.facts import NodeFacts, RawObject, Ref, node_facts
 from sidecarpolicy.core.native import native_names
 from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, pod_facts
 from sidecarpolicy.core.refused import Refusal, refusal_of
@@ -166,13 +167,18 @@ class Doctor:
 
     async def _meant(self, pod: PodFacts) -> frozenset[str]:
         """Native sidecars in the owner's template; asked only if the Pod may have lost some."""
-        resource = _TEMPLATED.get(pod.owner.direct.kind)
         ordinary = any(not each.native for each in pod.init)
-        if resource is None or not ordinary or pod.recorded:
+        if not ordinary or pod.recorded:
             return frozenset()
-        ref = pod.owner.direct
-        answer = await self._api.get(resource, name=ref.name, namespace=ref.namespace)
-        unknown = f"{ref}, so it is not known whether the Pod lost a restartPolicy"
+        return await self._native_in(pod.owner.direct, "whether the Pod lost a restartPolicy")
+
+    async def _native_in(self, owner: Ref, matter: str) -> frozenset[str]:
+        """Native sidecars in the template of a Pod's owner; `matter` is what hangs on it."""
+        resource = _TEMPLATED.get(owner.kind)
+        if resource is None:
+            return frozenset()
+        answer = await self._api.get(resource, name=owner.name, namespace=owner.namespace)
+        unknown = f"{owner}, so it is not known {matter}"
         if answer.result is Result.GONE or not self._read(answer, unknown):
             return frozenset()
         return native_names(answer.body["spec"]["template"])
@@ -201,7 +207,13 @@ class Doctor:
             if _owned(each.owner, wanted):
                 latest[each.owner] = each
         now = time.time()
-        return tuple(e for e in latest.values() if e.lasts(now, youngest=_youngest(e.owner, pods)))
+        lasting = (e for e in latest.values() if e.lasts(now, youngest=_youngest(e.owner, pods)))
+        return tuple([each for each in lasting if await self._is_about_sidecars(each)])
+
+    async def _is_about_sidecars(self, refusal: Refusal) -> bool:
+        """Whether the Pods that cannot be created were to have native sidecars at all."""
+        lost = refusal.diagnosis.reason is Reason.RESTART_POLICY_STRIPPED
+        return lost or bool(await self._native_in(refusal.owner.direct, "why it gets no Pods"))
 
     def _read(self, answer: Outcome, what: str) -> bool:
         """Whether it could be read; else notes what is not known therefore."""

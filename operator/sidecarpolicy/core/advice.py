@@ -95,6 +95,12 @@ KILLED: Final = Advice(
     "with minTerminationGracePeriodSeconds",
     stuck=False,
 )
+POD_NOT_CREATED: Final = Advice(
+    Reason.POD_NOT_CREATED,
+    "no Pod can be created, because the API server refuses it: {words}",
+    "Correct what it names: in the policy if that added it, else in the workload, or in what "
+    "limits its namespace (ResourceQuota, Pod Security, admission policies)",
+)
 NO_NODE: Final = Advice(
     Reason.NO_MATCHING_NODE,
     "no node takes the Pod: its node rule allows only nodes that run native sidecars, and none of "
@@ -113,6 +119,13 @@ NOT_CREATED: Final = Advice(
     "sidecar {container} cannot be created ({how})",
     "See what is missing with kubectl describe pod: most often a Secret or a ConfigMap that it "
     "refers to",
+)
+POD_NOT_STARTED: Final = Advice(
+    Reason.POD_NOT_STARTED,
+    "node {node} has started no container of the Pod yet, because a volume is not mounted or the "
+    "Pod's network is not set up",
+    "See which with kubectl describe pod: events FailedMount, FailedAttachVolume and "
+    "FailedCreatePodSandBox; most often a Secret, ConfigMap or claim that does not exist",
 )
 STARTUP_PROBE: Final = Advice(
     Reason.STARTUP_PROBE_FAILING,
@@ -154,6 +167,7 @@ STATUS_FROZEN: Final = Advice(
 
 ALL: Final = (
     NODE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM, STATUS_FROZEN,
-    NO_NODE, NODE_IGNORES, IMAGE, NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED,
+    POD_NOT_CREATED, NO_NODE, NODE_IGNORES, POD_NOT_STARTED, IMAGE, NOT_CREATED, STARTUP_PROBE,
+    CRASHES, BLOCKED,
 )  # fmt: skip
 """The worst first."""

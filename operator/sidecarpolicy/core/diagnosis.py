@@ -6,6 +6,7 @@ Container states and conditions are enough for it: Events are lost and expire, s
 only decide where no Pod exists.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,8 @@ class Patience:
 
     scheduling: float = 30
     """Without a node: the scheduler, and most of all an autoscaler, need a moment."""
+    mounting: float = 60
+    """With a node, but without volumes or network: to attach a disk takes its time."""
     creating: float = 20
     """Since the Pod was created: a registry may be out of breath, a Secret come a moment later."""
     init: float = 300
@@ -63,6 +66,11 @@ _REFUSED: Final = "InitContainerRestartPolicyForbidden"
 
 _NEEDS_RESTART_POLICY: Final = "may not be set for init containers without restartPolicy=Always"
 """How the API server refuses a probe or a hook of what is no native sidecar any more."""
+
+_REFUSAL: Final = re.compile(r"(?: is invalid| is forbidden| denied the request): (.+)", re.DOTALL)
+"""What the API server says before it comes to the point; the Pod's name differs each time."""
+_ENDING: Final = "because it is being terminated"
+_MAX_WORDS: Final = 400
 
 _NO_IMAGE: Final = frozenset(
     {
@@ -192,6 +200,15 @@ def ignored_by_node(case: Case) -> Diagnosis | None:
     return advice.NODE_IGNORES.on(blocker.name, node=pod.node, evidence=node.capability.evidence)
 
 
+def pod_not_started(case: Case) -> Diagnosis | None:
+    """Nothing can start: the kubelet mounts volumes and sets the network up before all else."""
+    pod, since = case.pod, case.pod.unprepared_since
+    if since is None or not pod.node or pod.phase != "Pending" or pod.deleting:
+        return None
+    late = case.now > since + case.patience.mounting
+    return advice.POD_NOT_STARTED.on(node=pod.node) if late else None
+
+
 def image_pull_failing(case: Case) -> Diagnosis | None:
     """A sidecar's image is not to be had."""
     for each in case.pod.native:
@@ -251,6 +268,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     status_frozen,
     no_matching_node,
     ignored_by_node,
+    pod_not_started,
     image_pull_failing,
     not_created,
     startup_probe_failing,
@@ -265,9 +283,16 @@ def diagnose(case: Case) -> Diagnosis | None:
 
 
 def creation_refused(message: str) -> Diagnosis | None:
-    """What the message of a FailedCreate event on a Pod's owner says about native sidecars."""
-    refused = _NEEDS_RESTART_POLICY in message
-    return advice.CREATION_REFUSED.on(seen=message) if refused else None
+    """Why a Pod with native sidecars cannot be created, by a FailedCreate event on its owner.
+
+    None for what passes by itself, such as a namespace that is going.
+    """
+    if _NEEDS_RESTART_POLICY in message:
+        return advice.CREATION_REFUSED.on(seen=message)
+    said = _REFUSAL.search(message)
+    if said is None or _ENDING in message:
+        return None
+    return advice.POD_NOT_CREATED.on(words=said[1][:_MAX_WORDS].rstrip("."), seen=message)
 
 
 def settled(pod: PodFacts, now: float, *, patience: Patience = Patience()) -> bool:

@@ -100,6 +100,10 @@ class PodFacts:
     unschedulable_since: float | None = None
     unschedulable: str = ""
     """The scheduler's words."""
+    unprepared_since: float | None = None
+    """Since when its volumes and network are not ready, so that no container can start
+    (condition PodReadyToStartContainers, KEP-3085); kubelets before 1.29 do not say.
+    """
     init: tuple[ContainerFacts, ...] = ()
     apps: tuple[ContainerFacts, ...] = ()
 
@@ -133,7 +137,8 @@ def pod_facts(pod: RawObject) -> PodFacts:
     """Facts of a raw Pod."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     ref = Ref("Pod", sys.intern(meta["namespace"]), meta["name"])
-    waits = _unschedulable(status)
+    waits = _condition(status, "PodScheduled", reason="Unschedulable")
+    unprepared = _condition(status, "PodReadyToStartContainers")
     return PodFacts(
         ref=ref,
         uid=meta["uid"],
@@ -153,6 +158,7 @@ def pod_facts(pod: RawObject) -> PodFacts:
         ruled=_ruled(spec),
         unschedulable_since=seconds(waits.get("lastTransitionTime")) if waits else None,
         unschedulable=waits.get("message") or "",
+        unprepared_since=seconds(unprepared.get("lastTransitionTime")) if unprepared else None,
         init=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         apps=_containers(spec.get("containers"), status.get("containerStatuses")),
     )
@@ -207,11 +213,11 @@ def _ruled(spec: RawObject) -> bool:
     )
 
 
-def _unschedulable(status: RawObject) -> Mapping[str, Any]:
-    """The condition by which the scheduler says that no node fits; empty if it does not."""
+def _condition(status: RawObject, type_: str, *, reason: str = "") -> Mapping[str, Any]:
+    """A condition that is False, for this reason if one is given; empty if it is not so."""
     for each in status.get("conditions") or ():
-        asked = (each.get("type"), each.get("status"), each.get("reason"))
-        if asked == ("PodScheduled", "False", "Unschedulable"):
+        about = (each.get("type"), each.get("status"))
+        if about == (type_, "False") and reason in ("", each.get("reason")):
             found: Mapping[str, Any] = each
             return found
     return {}

@@ -23,6 +23,7 @@ from tests.support.patients import (
     recorded,
     running,
     sidecar,
+    unprepared,
     unschedulable,
     waiting,
 )
@@ -64,6 +65,18 @@ KILLED = over(137, since=9, lasted=600)
         pytest.param(
             pod(sidecar(running(11))), IGNORES, ("NodeIgnoresSidecars", "shipper"),
             id="waits for a sidecar to end",
+        ),
+        pytest.param(
+            pod(sidecar(waiting()), status=unprepared(61)), CAPABLE, ("PodNotStarted", ""),
+            id="has no volumes or no network after a minute",
+        ),
+        pytest.param(
+            pod(sidecar(waiting()), status=unprepared(59)), CAPABLE, None,
+            id="waits for its volumes not long enough to say",
+        ),
+        pytest.param(
+            pod(sidecar(SERVES), phase="Running", status=unprepared(61)), CAPABLE, None,
+            id="gets a new sandbox while it runs",
         ),
         pytest.param(
             pod(sidecar(running(11))), "v1.x", ("NodeIgnoresSidecars", "shipper"),
@@ -315,7 +328,37 @@ def test_a_pod_that_the_api_server_refuses_tells_of_a_stripped_field() -> None:
     refused = creation_refused(REFUSAL)
     assert refused is not None
     assert (refused.reason.value, refused.seen) == ("RestartPolicyStripped", REFUSAL)
-    assert creation_refused('pods "web-1" is forbidden: exceeded quota') is None
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('Error creating: pods "web-x7" is forbidden: exceeded quota: q, used: cpu=2',
+         "exceeded quota: q, used: cpu=2"),
+        ('Error creating: Pod "web-x7" is invalid: spec.os: Forbidden: is not linux.',
+         "spec.os: Forbidden: is not linux"),
+        ('Error creating: admission webhook "k.io" denied the request: no root', "no root"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_is_refused_for_another_cause_has_it_in_the_servers_words(
+    said: str, words: str
+) -> None:
+    refused = creation_refused(said)
+    assert refused is not None
+    assert (refused.reason.value, refused.seen) == ("PodNotCreated", said)
+    assert refused.message.endswith(f": {words}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error creating: etcdserver: request timed out",
+        'Error creating: pods "web-x7" is forbidden: unable to create new content in namespace '
+        "shop because it is being terminated",
+    ],
+)
+def test_what_passes_by_itself_is_no_cause(said: str) -> None:
+    assert creation_refused(said) is None
 
 
 def test_what_kubernetes_said_is_kept_apart_from_the_message() -> None:
