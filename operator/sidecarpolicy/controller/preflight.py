@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
@@ -80,6 +81,7 @@ class Preflight:
         self._cleared: dict[tuple[str, str], Hook] = {}
         self._seen_by: dict[str, tuple[Mapping[str, str], tuple[Hook, ...]]] = {}
         self._queue: asyncio.Queue[Question] = asyncio.Queue()
+        self._webhooks_at = -inf
         self._pace = pace
         self._backoff = Backoff(first=pace.first_retry, last=pace.last_retry)
 
@@ -189,7 +191,8 @@ class Preflight:
             self._queue.put_nowait(question)
 
     async def run(self) -> None:
-        """Asks for ever."""
+        """Asks for ever; what was listed before that, the API server knows as well."""
+        self._webhooks_at = -inf
         await first_to_end(self._retry(), *(self._work() for _ in range(IN_FLIGHT)))
 
     def _wanted(self, question: Question) -> bool:
@@ -260,7 +263,8 @@ class Preflight:
         self._settle(known)
         if before is None or not before.same_as(known):
             self._tell(before, known)
-        if before is not None and not before.question.basis.same_place(question.basis):
+        moved = before is not None and not before.question.basis.same_place(question.basis)
+        if moved or known.since < self._webhooks_at + self._pace.lag:
             asyncio.get_running_loop().call_later(self._pace.lag, self._confirm, known)
 
     def _confirm(self, known: Known) -> None:
@@ -317,6 +321,7 @@ class Preflight:
 
     def _webhooks_changed(self) -> None:
         """Has those namespaces looked at whose Pods are no longer seen by the same webhooks."""
+        self._webhooks_at = time.monotonic()
         self._seen_by.clear()
         for namespace, policies in self._known.items():
             now = self._hooks(namespace, self._labels(namespace))

@@ -142,10 +142,17 @@ class Reconciler:
             blocked=self._preflight.holds(shown),
             refused=self._culprits.held(),
             elsewhere=self._ledger.elsewhere(namespace),
-            resting=frozenset(ref for ref in self._rested if self._rests(ref)),
+            resting=self._resting(),
             taken_out=self._still_rolling(),
             revert_share=self._revert_share,
         )
+
+    def _resting(self) -> frozenset[Ref]:
+        """Workloads that are tried again later; forgets those that are gone."""
+        for ref in [each for each in self._rested if self._inventory.workload(each) is None]:
+            del self._rested[ref]
+            self._backoff.succeeded(ref)
+        return frozenset(filter(self._rests, self._rested))
 
     def _rests(self, ref: Ref) -> bool:
         return self._backoff.rest(ref, now=time.monotonic()) > 0

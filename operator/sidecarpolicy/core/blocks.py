@@ -16,6 +16,9 @@ from sidecarpolicy.core.finding import Finding
 MAX_BLOCKED: Final = 100
 """Namespaces that a status lists; a policy with more of them counts as blocked everywhere."""
 EVERYWHERE: Final = "*"
+MAX_PROBLEMS: Final = 20
+"""Problems that a status lists."""
+ANY_WORKLOAD: Final = ("", "", "")
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,17 @@ def _said(status: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
 
 
 def refused(status: Mapping[str, Any]) -> Mapping[tuple[str, str, str], Finding]:
-    """Why workloads must be left alone, by a status; keys are kind, namespace and name."""
-    return {
+    """Why workloads must be left alone, by a status; keys are kind, namespace and name.
+
+    The key ANY_WORKLOAD is there if a status is so full of refusals that it cannot name them all.
+    """
+    found = {
         (each["kind"], each.get("namespace", ""), each["name"]): _told(each)
         for each in status.get("problems") or ()
         if each["reason"] in LEFT_ALONE
     }
+    refusals = [each for each in found.values() if each.reason is Reason.REFUSED]
+    return found if len(refusals) < MAX_PROBLEMS else {**found, ANY_WORKLOAD: refusals[0]}
 
 
 def _told(entry: Mapping[str, Any]) -> Finding:

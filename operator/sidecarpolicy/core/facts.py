@@ -22,7 +22,7 @@ from sidecarpolicy.api.names import (
     OVERRIDE_ANNOTATION,
 )
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import EVERYWHERE, refused, said
+from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, refused, said
 from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
@@ -125,6 +125,10 @@ class PolicyFacts:
     def refused(self, ref: Ref) -> Finding | None:
         """Why its status says that the API server would not take it in this workload, or None."""
         return self._refused.get((ref.kind, ref.namespace, ref.name))
+
+    def leaves_alone(self, ref: Ref) -> bool:
+        """Whether its status forbids to touch this workload, or names too many to tell."""
+        return self.refused(ref) is not None or ANY_WORKLOAD in self._refused
 
     @cached_property
     def _refused(self) -> Mapping[tuple[str, str, str], Finding]:

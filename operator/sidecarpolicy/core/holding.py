@@ -101,7 +101,7 @@ def refused_here(policy: PolicyFacts, case: Case) -> Finding | None:
     """
     if policy.key in case.snapshot.blocked:
         return case.snapshot.blocked[policy.key]
-    if case.snapshot.obedient and policy.refused(case.workload.ref):
+    if case.snapshot.obedient and policy.leaves_alone(case.workload.ref):
         return Finding(Reason.REFUSED, "it would do harm; see the policy's status")
     refusal = case.snapshot.refused.get((case.workload.ref, policy.key))
     if refusal is None or policy.desired is None:

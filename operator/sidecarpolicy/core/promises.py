@@ -12,7 +12,7 @@ from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.holding import blocker, nowhere_to_run
+from sidecarpolicy.core.holding import nowhere_to_run
 from sidecarpolicy.core.inject import Injection
 from sidecarpolicy.core.marker import read_markers
 from sidecarpolicy.core.noderule import missing_in_pod
@@ -63,9 +63,7 @@ def _blocked(pod: Pod, snapshot: Snapshot) -> Iterator[str]:
     for key, wish in read_markers(pod).items():
         policy = known.get(key)
         found = nowhere_to_run(wish.node_rule, snapshot.nodes)
-        if found is None and policy is not None:
-            found = blocker(policy, snapshot.nodes, creating=True) or _block(policy, wish, snapshot)
-        if found is not None:
+        if found or (policy is not None and _block(policy, wish, snapshot)):
             yield key
 
 

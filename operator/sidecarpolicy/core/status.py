@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import LEFT_ALONE, Preflight, listed
+from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, Preflight, listed
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import blocker
 from sidecarpolicy.core.resources import canonical
 from sidecarpolicy.core.standing import State
-from sidecarpolicy.core.summary import MAX_PROBLEMS, Summary
+from sidecarpolicy.core.summary import Summary
 
 
 @dataclass(frozen=True)

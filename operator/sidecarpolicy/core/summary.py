@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import LEFT_ALONE, Preflight, merged
+from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, Preflight, merged
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.resources import ResourceList, add, larger, times
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.trouble import NO_PODS, PodTally
-
-MAX_PROBLEMS = 20
 
 _WORST_FIRST = (
     State.FAILED,

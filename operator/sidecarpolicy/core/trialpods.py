@@ -12,7 +12,8 @@ from typing import Any, Final
 from sidecarpolicy.api.names import INJECT_ANNOTATION
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
-from sidecarpolicy.core.inject import Action, Verdict, inject
+from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
+from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.mounts import foreign_mounts
 from sidecarpolicy.core.ownership import NodeRuleSite
 
@@ -29,7 +30,8 @@ class Sample:
 
 def sample_of(workload: WorkloadFacts, desired: Desired) -> Sample | None:
     """The Pods of a workload; None if something in its template is in the policy's way."""
-    return _sample(json.loads(workload.template), desired, workload)
+    template = as_pods_are(json.loads(workload.template), claims=workload.claims)
+    return _sample(template, desired, name=workload.ref.name, claims=workload.claims)
 
 
 def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
@@ -51,7 +53,7 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
             ],
         },
     }
-    return _sample(template, desired, None)
+    return _sample(template, desired, name=_PROBE)
 
 
 def bare_sample(labels: Mapping[str, str]) -> Sample:
@@ -79,20 +81,25 @@ def _container(name: str) -> JSON:
     return {"name": name, "image": _IMAGE, "securityContext": _SECURITY}
 
 
-def _sample(template: JSON, desired: Desired, workload: WorkloadFacts | None) -> Sample | None:
-    site = workload.site if workload is not None else NodeRuleSite.AFFINITY
-    claims = workload.claims if workload is not None else frozenset()
-    title = workload.ref.name if workload is not None else _PROBE
-    done = inject(template, [Verdict(desired.key, Action.APPLY, desired)], site=site, claims=claims)
+def _sample(
+    template: Mapping[str, Any],
+    desired: Desired,
+    *,
+    name: str,
+    claims: frozenset[str] = frozenset(),
+) -> Sample | None:
+    """Nobody owns a Pod's affinity, whoever owns the template's: a node rule finds its place."""
+
+    def made(verdict: Verdict) -> Injection:
+        return inject(template, [verdict], site=NodeRuleSite.AFFINITY, claims=claims)
+
+    done = made(Verdict(desired.key, Action.APPLY, desired))
     if done.obstacles:
         return None
-    without = inject(
-        template, [Verdict(desired.key, Action.REMOVE)], site=site, claims=claims
-    ).template
-    plain = _pod(title, without, claims)
+    plain = _pod(name, made(Verdict(desired.key, Action.REMOVE)).template, claims)
     # Our own webhook would add to it what it lacks.
     plain["metadata"]["annotations"][INJECT_ANNOTATION] = "false"
-    return Sample(_pod(title, done.template, claims), plain)
+    return Sample(_pod(name, done.template, claims), plain)
 
 
 def _pod(title: str, template: Mapping[str, Any], claims: Iterable[str]) -> JSON:

@@ -1,6 +1,7 @@
 """The inquiry: which Pods are tried, and what the answers come to."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts, workload_facts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inquiry import Trial, Verdict, inquire, samples
+from sidecarpolicy.core.marker import with_markers
+from sidecarpolicy.core.ownership import NodeRuleSite
 from sidecarpolicy.core.reading import Answer, Reading
 from sidecarpolicy.core.standing import Standing, State
-from tests.support.builders import deployment, policy, sidecar, template, workload
+from tests.support.builders import deployment, policy, sidecar, template, wish, workload
 
 JSON = dict[str, Any]
 Server = Callable[[Trial], Reading]
@@ -157,6 +160,19 @@ def test_other_policies_parts_stay_in_both_pods() -> None:
     first = pods_tried(workload(), of=policy("a", sidecars=[sidecar("a")]))[0]
     carrying = {key: first[key] for key in ("metadata", "spec")}
     ours, plain, *_ = pods_tried(workload(pods=carrying), of=policy("b", sidecars=[sidecar("b")]))
+    assert init_names(ours) == ["a", "b"]
+    assert init_names(plain) == ["a"]
+
+
+def test_a_workload_whose_affinity_is_gits_is_tried_with_the_rule_that_its_pods_get() -> None:
+    gits = replace(workload(), site=NodeRuleSite.NOWHERE)
+    ours = pods_tried(gits, of=policy())[0]
+    assert "nodeAffinity" in ours["spec"]["affinity"]
+
+
+def test_a_workload_that_promises_another_policys_parts_is_tried_with_them() -> None:
+    promising = with_markers(template(), {"SidecarPolicy/a": wish("a", sidecars=[sidecar("a")])})
+    ours, plain, *_ = pods_tried(workload(pods=promising), of=policy("b", sidecars=[sidecar("b")]))
     assert init_names(ours) == ["a", "b"]
     assert init_names(plain) == ["a"]
 

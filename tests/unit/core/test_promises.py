@@ -103,6 +103,12 @@ def test_what_is_wrong_with_a_newer_revision_keeps_no_pod_from_the_older() -> No
     assert sidecars(admitted(promising(), view, kind="Pod")) == ["older"]
 
 
+def test_a_pod_has_its_own_node_rule_whatever_the_policy_asks_for_by_now() -> None:
+    unruled = wish(sidecars=[sidecar("older")], nodeRule="None")
+    pod = pod_of(with_markers(template(), {KEY: unruled}))
+    assert sidecars(admitted(pod, incapable(), kind="Pod")) == ["older"]
+
+
 def opted_out() -> JSON:
     pod = promising()
     pod["metadata"]["annotations"] |= NO["annotations"]

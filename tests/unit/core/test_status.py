@@ -9,7 +9,7 @@ import pytest
 from sidecarpolicy.api.models import SidecarPolicyStatus
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.advice import Diagnosis
-from sidecarpolicy.core.blocks import LEFT_ALONE, merged, preflight
+from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, merged, preflight
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
@@ -20,7 +20,7 @@ from sidecarpolicy.core.qos import QosClass
 from sidecarpolicy.core.quantity import Quantity
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.status import policy_status
-from sidecarpolicy.core.summary import MAX_PROBLEMS, merge, summarize
+from sidecarpolicy.core.summary import merge, summarize
 from sidecarpolicy.core.trouble import PodTally, Trouble
 from tests.support.builders import policy, sidecar
 
@@ -163,6 +163,16 @@ def test_what_the_webhook_obeys_is_crowded_out_by_nothing(reason: Reason) -> Non
     found = policy_status(policy(), summary, nodes=NodeTally(1, 1), excluded=False, now=NOON)
     assert len(found["problems"]) == MAX_PROBLEMS
     assert replace(policy(), status=found).refused(refused.ref)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(MAX_PROBLEMS - 1, False), (MAX_PROBLEMS, True)])
+def test_a_status_full_of_refusals_has_the_webhook_leave_all_others_alone(
+    number: int, expected: bool
+) -> None:
+    refused = [standing(State.PENDING, f"w{n}", reason=Reason.REFUSED) for n in range(number)]
+    of = replace(policy(), status=status(*refused))
+    assert of.leaves_alone(Ref("Deployment", "shop", "another")) is expected
+    assert of.leaves_alone(refused[0].ref)
 
 
 def costly(cpu: str, pods: int, name: str = "web", *findings: Finding) -> Standing:
