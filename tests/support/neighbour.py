@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from lab import Lab
+from sidecarpolicy.webhook.pki import Pair
 from tests.support.certificates import authority, serving
 from tests.support.cluster import ROOT
 
@@ -33,8 +34,7 @@ def serve(patch: Callable[[JSON], list[JSON]]) -> None:
         return web.json_response({**document, "response": response})
 
     port, directory = int(sys.argv[1]), Path(sys.argv[2])
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(directory / "tls.crt", directory / "tls.key")
+    tls = server_context(directory)
     app = web.Application(client_max_size=1 << 23)
     app.router.add_post("/mutate", mutate)
     web.run_app(app, host="127.0.0.1", port=port, ssl_context=tls, print=None)
@@ -50,12 +50,10 @@ def registered(
     """
     directory.mkdir(exist_ok=True)
     ca = authority(datetime.now(UTC))
-    pair = serving(ca, datetime.now(UTC), names=("127.0.0.1",))
-    (directory / "tls.crt").write_bytes(pair.chain_pem)
-    (directory / "tls.key").write_bytes(pair.key_pem)
+    write_pair(serving(ca, datetime.now(UTC), names=("127.0.0.1",)), directory)
     argv = [sys.executable, "-m", program, str(port), str(directory)]
     process = Popen(lab.command(argv), cwd=ROOT)
-    made = _configuration(name, port, base64.b64encode(ca.chain_pem).decode(), webhook)
+    made = configuration(name, port, ca, webhook)
     try:
         lab.kubectl("apply", "-f", "-", input=json.dumps(made))
         yield
@@ -65,7 +63,21 @@ def registered(
         process.wait(10)
 
 
-def _configuration(name: str, port: int, bundle: str, webhook: JSON) -> JSON:
+def write_pair(pair: Pair, directory: Path) -> None:
+    """Where `server_context` finds it."""
+    (directory / "tls.crt").write_bytes(pair.chain_pem)
+    (directory / "tls.key").write_bytes(pair.key_pem)
+
+
+def server_context(directory: Path) -> ssl.SSLContext:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(directory / "tls.crt", directory / "tls.key")
+    return tls
+
+
+def configuration(name: str, port: int, ca: Pair, webhook: JSON) -> JSON:
+    """By which the API server asks the program on this port, and trusts certificates of the CA."""
+    bundle = base64.b64encode(ca.chain_pem).decode()
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +209,10 @@ def test_a_job_that_was_created_under_a_block_was_not_missed() -> None:
     older = replace(policy(), created="2026-01-01T00:00:00Z")
     decided = plan(snapshot(policies=(older,), workloads=(job,), blocked={KEY: LOST}))
     assert states(decided) == {"web": (State.SKIPPED, Reason.STRIPPED_BY_WEBHOOK)}
+
+
+def test_the_bound_of_the_status_is_that_of_the_crd() -> None:
+    crd = Path(__file__).resolve().parents[3] / "crds" / "sidecarpolicies.sidecarpolicy.dev.yaml"
+    text = crd.read_text()
+    start = text.index("blockedNamespaces:")
+    assert f"maxItems: {MAX_BLOCKED}\n" in text[start : text.index("conditions:", start)]
