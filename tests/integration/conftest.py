@@ -7,10 +7,11 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab
+from tests.support import admission
 from tests.support.authors import INSTALLED, POLICY, refusal
 from tests.support.cluster import CRDS, Namespace, policy
 from tests.support.labs import lab_for
-from tests.support.processes import Controller
+from tests.support.processes import Controller, Webhook
 from tests.support.users import User, let_write_policies, person
 from tests.support.waiting import eventually
 
@@ -56,6 +57,27 @@ def controller(capable: Lab, tmp_path: Path) -> Iterator[Controller]:
     with Controller(capable, tmp_path / "controller.log") as process:
         process.start("--log-format", "json")
         yield process
+
+
+@pytest.fixture(scope="module")
+def processes(
+    cluster: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Controller, Webhook]]:
+    """Controller and webhook, each with the rights of its own ServiceAccount."""
+    with admission.running(cluster, tmp_path_factory.mktemp("processes")) as both:
+        yield both
+
+
+@pytest.fixture
+def space(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Namespace]:
+    """A namespace of the test's own; both processes run."""
+    for process in processes:
+        if not process.running():
+            process.start("--log-format", "json")
+    name = f"space-{uuid4().hex[:6]}"
+    cluster.kubectl("create", "namespace", name)
+    yield Namespace(cluster, name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")

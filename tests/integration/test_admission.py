@@ -1,16 +1,13 @@
 """The webhook beside the controller, registered with a real API server as we ship it."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.request import urlopen
-from uuid import uuid4
 
 import pytest
 
-from lab import Lab, LabError
-from tests.support import admission
+from lab import LabError
 from tests.support.admission import (
     CONFIGURATION,
     SYSTEM,
@@ -33,28 +30,6 @@ from tests.support.processes import WEBHOOK_HEALTH, Controller, Webhook
 from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def processes(
-    cluster: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Controller, Webhook]]:
-    """Controller and webhook, each with the rights of its own ServiceAccount."""
-    with admission.running(cluster, tmp_path_factory.mktemp("admission")) as both:
-        yield both
-
-
-@pytest.fixture
-def space(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Namespace]:
-    """A namespace of the test's own; both processes run."""
-    for process in processes:
-        if not process.running():
-            process.start("--log-format", "json")
-    name = f"admission-{uuid4().hex[:6]}"
-    cluster.kubectl("create", "namespace", name)
-    made = Namespace(cluster, name)
-    yield made
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def test_what_is_created_under_a_policy_has_its_sidecar_from_the_start(space: Namespace) -> None:

@@ -4,12 +4,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from lab import Lab
-from tests.support import admission
 from tests.support.admission import CONFIGURATION, created, every, known, names
 from tests.support.cluster import (
     Namespace,
@@ -26,27 +23,6 @@ from tests.support.waiting import eventually, stays
 JSON = dict[str, Any]
 MARKER = "sidecarpolicy.dev/rollout"
 NEWER = [{"name": "agent", "image": "lab.local/busybox:1"}]
-
-
-@pytest.fixture(scope="module")
-def processes(
-    cluster: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Controller, Webhook]]:
-    """Controller and webhook, each with the rights of its own ServiceAccount."""
-    with admission.running(cluster, tmp_path_factory.mktemp("podtime")) as both:
-        yield both
-
-
-@pytest.fixture
-def space(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Namespace]:
-    """A namespace of the test's own; both processes run."""
-    for process in processes:
-        if not process.running():
-            process.start("--log-format", "json")
-    name = f"podtime-{uuid4().hex[:6]}"
-    cluster.kubectl("create", "namespace", name)
-    yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def at_pods(name: str = "log-shipper", **spec: Any) -> JSON:

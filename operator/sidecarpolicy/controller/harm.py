@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.reasons import Reason
@@ -28,6 +29,16 @@ _MAX_VOLUMES = 10_000
 _ASKED = (TargetKind.DEPLOYMENT, TargetKind.STATEFUL_SET, TargetKind.CRON_JOB)
 
 
+@dataclass(frozen=True)
+class _Prospect:
+    """A workload as it is and as it would be; `before` and `after` are its Pods' templates."""
+
+    workload: WorkloadFacts
+    adding: tuple[PolicyFacts, ...]
+    before: RawObject
+    after: RawObject
+
+
 class Harm:
     """Foresees it."""
 
@@ -39,37 +50,32 @@ class Harm:
 
     async def of(self, change: TemplateChange, snapshot: Snapshot) -> Mapping[str, Finding]:
         """What harm a change would do, by the keys of the policies that would do it."""
-        adding = [
+        adding = tuple(
             each
             for each in snapshot.policies
             if each.spec is not None and each.key in change.policies - change.taken_out
-        ]
+        )
         workload = self._inventory.workload(change.ref)
         if not adding or workload is None or change.ref.kind not in _ASKED:
             return {}
-        before = as_pods_are(json.loads(workload.template), claims=workload.claims)
-        after = as_pods_are(change.template, claims=workload.claims)
-        return {
-            **await self._nowhere(workload, adding, before=before, after=after),
-            **await self._unscaled(workload, adding, before=before, after=after),
-        }
+        prospect = _Prospect(
+            workload,
+            adding,
+            before=as_pods_are(json.loads(workload.template), claims=workload.claims),
+            after=as_pods_are(change.template, claims=workload.claims),
+        )
+        return {**await self._nowhere(prospect), **await self._unscaled(prospect)}
 
-    async def _nowhere(
-        self,
-        workload: WorkloadFacts,
-        adding: Iterable[PolicyFacts],
-        *,
-        before: RawObject,
-        after: RawObject,
-    ) -> Mapping[str, Finding]:
+    async def _nowhere(self, prospect: _Prospect) -> Mapping[str, Finding]:
         """Policies whose node rule would leave the Pods no node."""
-        ruling = [e.key for e in adding if e.spec and e.spec.node_rule is NodeRule.REQUIRE]
+        specs = ((each.key, each.spec) for each in prospect.adding)
+        ruling = [key for key, spec in specs if spec and spec.node_rule is NodeRule.REQUIRE]
         if not ruling:
             return {}
         places = self._inventory.places
-        for pins in await self._pins(workload, after):
-            found = places.hindrance(after, pins)
-            if found is not None and places.hindrance(before, pins) is None:
+        for pins in await self._pins(prospect.workload, prospect.after):
+            found = places.hindrance(prospect.after, pins)
+            if found is not None and places.hindrance(prospect.before, pins) is None:
                 message = (
                     f"with the node rule its Pods could run nowhere: {found}; upgrade or add a "
                     "node that they can use, or set nodeRule: Avoid or None"
@@ -103,21 +109,15 @@ class Harm:
             self._selectors[volume] = reachable_from(answer.body)
         return self._selectors[volume]
 
-    async def _unscaled(
-        self,
-        workload: WorkloadFacts,
-        adding: Iterable[PolicyFacts],
-        *,
-        before: RawObject,
-        after: RawObject,
-    ) -> Mapping[str, Finding]:
+    async def _unscaled(self, prospect: _Prospect) -> Mapping[str, Finding]:
         """Policies with a sidecar that an autoscaler cannot count."""
-        known = await self._autoscalers_in(workload.ref.namespace)
-        found = stopped(known, workload.ref, before=before, after=after)
+        ref = prospect.workload.ref
+        known = await self._autoscalers_in(ref.namespace)
+        found = stopped(known, ref, before=prospect.before, after=prospect.after)
         if found is None:
             return {}
         finding = Finding(Reason.WOULD_BREAK_AUTOSCALING, found.message)
-        names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in adding if e.spec)
+        names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in prospect.adding if e.spec)
         return {key: finding for key, own in names if found.container in own}
 
     async def _autoscalers_in(self, namespace: str) -> tuple[Autoscaler, ...]:
