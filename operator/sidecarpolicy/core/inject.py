@@ -19,6 +19,7 @@ from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.mounts import missing_volumes
+from sidecarpolicy.core.namesakes import crowded_out
 from sidecarpolicy.core.noderule import (
     RULE_PARTS,
     add_rule,
@@ -94,6 +95,8 @@ def inject(
     if isinstance(record, Finding):
         return Injection(template, obstacles={each.key: (record,) for each in verdicts})
     surgery = _Surgery(template, record, site, claims)
+    for key in sorted(crowded_out(template, record)):
+        surgery.remove(key)
     wishes = [each.desired for each in verdicts if each.desired is not None]
     current = frozenset(wish.key for wish in wishes if surgery.is_current(wish))
     for verdict in verdicts:
