@@ -32,6 +32,10 @@ test-unit: $(STAMP) ## Run the pure tests only (seconds, no root)
 test-deep: $(STAMP) ## Run the laws of the engine over 10,000 generated templates each
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/unit/core/test_inject_laws.py tests/unit/core/test_admission_laws.py tests/unit/core/test_podtime_laws.py
 
+.PHONY: soak
+soak: $(STAMP) lab-build ## Have GitOps tools write against us for five minutes, in every way (needs root)
+	SIDECARPOLICY_SOAK_SECONDS=300 $(BIN)/python -m pytest tests/integration/test_gitops.py
+
 .PHONY: lint
 lint: $(STAMP) ## Check format, style, types and layers
 	$(BIN)/ruff check --quiet .

@@ -16,6 +16,7 @@ from lab.layout import TOOLS_VERSION
 MODULES = Path(__file__).parent / "modules"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _COMMON = ("etcd", "containerd", "containerd-shim-runc-v2", "ctr", f"{TOOLS_VERSION}/kubectl")
+_MODULE_FILES = ("go.mod", "go.sum")
 _TAGS = {"containerd": "no_btrfs no_zfs no_devmapper"}
 
 
@@ -37,7 +38,7 @@ class Target:
     def stamp(self) -> str:
         """Changes whenever the binary has to be built again."""
         digest = hashlib.sha256(json.dumps(self.command("go", Path())).encode())
-        for file in ("go.mod", "go.sum"):
+        for file in (*_MODULE_FILES, *sorted(each.name for each in self.module.glob("*.go"))):
             digest.update((self.module / file).read_bytes())
         return digest.hexdigest()
 
