@@ -166,5 +166,5 @@ def test_its_rights_are_enough_and_its_log_has_no_complaints(operator: Lab) -> N
     assert complaints == []
     assert {what.partition("/")[0] for _, what in persisted(writes(operator))} <= {
         "nodes", "deployments", "daemonsets", "cronjobs", "sidecarpolicies",
-        "secrets", "mutatingwebhookconfigurations", "events",
+        "secrets", "mutatingwebhookconfigurations", "events", "leases",
     }  # fmt: skip

@@ -60,3 +60,24 @@ def kustomized(lab: Lab, place: Path, component: str) -> str:
     }
     (place / "kustomization.yaml").write_text(json.dumps(made))
     return lab.kubectl("kustomize", str(place))
+
+
+def test_two_controllers_are_two_pods_apart_of_which_one_may_be_evicted(
+    cluster: Lab, tmp_path: Path
+) -> None:
+    plain = objects(cluster.kubectl("kustomize", str(ROOT)))
+    made = objects(kustomized(cluster, tmp_path, "ha"))
+    new = {each["kind"]: each for each in made if each not in plain}
+    budget, controller = new.pop("PodDisruptionBudget"), new.pop("Deployment")
+    assert not new
+    assert budget["spec"]["selector"] == controller["spec"]["selector"]
+    assert controller["spec"].pop("replicas") == 2
+    pod = controller["spec"]["template"]["spec"]
+    spread = pod.pop("topologySpreadConstraints")
+    assert {each["topologyKey"] for each in spread} == {
+        "kubernetes.io/hostname", "topology.kubernetes.io/zone",
+    }  # fmt: skip
+    assert all(each["labelSelector"] == controller["spec"]["selector"] for each in spread)
+    (before,) = (e for e in plain if e["kind"] == "Deployment" and e not in made)
+    assert before["spec"].pop("replicas") == 1
+    assert controller == before

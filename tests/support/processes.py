@@ -28,11 +28,12 @@ class Process:
     def __init__(
         self, lab: Lab, log: Path, command: str, *flags: str, health: int, kubeconfig: Path | None
     ) -> None:
-        self._lab = lab
+        self.lab = lab
+        self.kubeconfig = kubeconfig or lab.kubeconfig
         self._log = log
         self._argv = (sys.executable, "-m", "sidecarpolicy", command, *flags)
         self._health = f"http://127.0.0.1:{health}/readyz"
-        self._environment = {"KUBECONFIG": str(kubeconfig or lab.kubeconfig)}
+        self._environment = {"KUBECONFIG": str(self.kubeconfig)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -47,8 +48,8 @@ class Process:
         argv = [*self._argv, *flags]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._lab.command(argv),
-                env=self._lab.environment() | self._environment,
+                self.lab.command(argv),
+                env=self.lab.environment() | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -59,7 +60,7 @@ class Process:
     def ready(self) -> bool:
         assert self.running(), f"the process ended:\n{self.log()}"
         try:
-            with self._lab.entered(), urlopen(self._health, timeout=2) as answer:
+            with self.lab.entered(), urlopen(self._health, timeout=2) as answer:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
@@ -109,11 +110,16 @@ class Process:
 class Controller(Process):
     """`sidecarpolicy controller`."""
 
-    def __init__(self, lab: Lab, log: Path, *, kubeconfig: Path | None = None) -> None:
-        listen = ("--listen", f"127.0.0.1:{CONTROLLER_HEALTH}")
-        super().__init__(
-            lab, log, "controller", *listen, health=CONTROLLER_HEALTH, kubeconfig=kubeconfig
-        )
+    def __init__(
+        self,
+        lab: Lab,
+        log: Path,
+        *,
+        kubeconfig: Path | None = None,
+        health: int = CONTROLLER_HEALTH,
+    ) -> None:
+        listen = ("--listen", f"127.0.0.1:{health}")
+        super().__init__(lab, log, "controller", *listen, health=health, kubeconfig=kubeconfig)
 
 
 class Webhook(Process):

@@ -13,6 +13,7 @@ from sidecarpolicy.cli.doctor_command import doctor_command
 from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
+from sidecarpolicy.cli.leading import candidate, leader_options
 from sidecarpolicy.cli.nodes_command import nodes_command
 from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
@@ -107,6 +108,7 @@ def _exclusions(namespace: str, extra: str) -> Exclusions:
     help="Where /healthz, /readyz and /metrics answer.",
 )
 @node_metrics_options
+@leader_options
 def controller(
     *,
     namespace: str,
@@ -118,6 +120,8 @@ def controller(
     node_metrics_ca: str | None,
     node_metrics_account: str,
     node_metrics_recheck: float,
+    leader_elect: bool,
+    leader_identity: str | None,
     kubeconfig: str | None,
     log_format: str,
     log_level: str,
@@ -145,6 +149,7 @@ def controller(
             ca_file=node_metrics_ca,
             recheck=node_metrics_recheck,
         ),
+        candidate=candidate(elect=leader_elect, identity=leader_identity, namespace=namespace),
         kubeconfig=kubeconfig,
         json_logs=log_format == "json",
         debug=log_level == "debug",

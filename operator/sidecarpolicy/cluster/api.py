@@ -11,6 +11,7 @@ from aiohttp import ClientError, ClientResponse, ClientTimeout
 
 from sidecarpolicy.api.names import FIELD_MANAGER
 from sidecarpolicy.cluster.connection import Connection
+from sidecarpolicy.cluster.fence import Fence, FencedError
 from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import SERVICE_ACCOUNTS, Resource
 
@@ -21,12 +22,26 @@ PAGE = 500
 _MAX_MESSAGE = 600
 _LONG_QUOTE = re.compile(r'"(?:[^"\\]|\\.){200,}"')
 
+Observe = Callable[[str, Outcome], None]
+"""Gets the URL path of a request that writes, and how it ended."""
+
 
 class Api:
     """Typed access to the few verbs that we use."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        fence: Fence | None = None,
+        observe: Observe = lambda _, __: None,
+    ) -> None:
+        """`fence` says at the last moment whether a request that writes may be sent, also one
+        that only tries to. `observe` is told how each of them ended, but not of dry runs.
+        """
         self._connection = connection
+        self._fence = fence
+        self._observe = observe
 
     async def get(self, resource: Resource, *, name: str, namespace: str | None = None) -> Outcome:
         """Reads one object. GONE only if the server says that this very object is absent."""
@@ -190,11 +205,27 @@ class Api:
         url = self._connection.server + path
         try:
             async with self._connection.session.request(
-                method, url, params=query, data=data, headers=headers, timeout=_TIMEOUT
+                method,
+                url,
+                params=query,
+                data=data,
+                headers=headers,
+                timeout=_TIMEOUT,
+                trace_request_ctx=self._fence if data is not None else None,
             ) as response:
-                return _outcome(response, await response.read())
+                outcome = _outcome(response, await response.read())
         except (ClientError, TimeoutError, OSError) as error:
-            return Outcome(Result.UNAVAILABLE, f"{type(error).__name__}: {error}")
+            outcome = Outcome(Result.UNAVAILABLE, _cause(error))
+        if data is not None and "dryRun" not in (query or {}):
+            self._observe(path, outcome)
+        return outcome
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in one line; aiohttp wraps our own refusal to send."""
+    if isinstance(error.__cause__, FencedError):
+        return str(error.__cause__)
+    return f"{type(error).__name__}: {error}"
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:

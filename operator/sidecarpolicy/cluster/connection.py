@@ -21,6 +21,7 @@ from kubernetes.aio.config import (
 )
 
 from sidecarpolicy.api.names import FIELD_MANAGER
+from sidecarpolicy.cluster.fence import fencing
 
 MAX_CONNECTIONS = 64
 _DEFAULT_NAMESPACE = "default"
@@ -53,6 +54,7 @@ async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
             connector=TCPConnector(ssl=tls, limit=MAX_CONNECTIONS),
             headers={"User-Agent": FIELD_MANAGER, "Accept": "application/json"},
             middlewares=(_Credentials(configuration),),
+            trace_configs=[fencing()],
             trust_env=True,
             read_bufsize=2**21,
         )

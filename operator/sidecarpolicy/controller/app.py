@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import WEBHOOK_CONFIGURATIONS, WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
+from sidecarpolicy.controller.election import Candidate, Election
 from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.gates import Gates
 from sidecarpolicy.controller.handlers import registry, settings
@@ -37,6 +38,9 @@ from sidecarpolicy.process.serverversion import ServerVersion
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 20.0
+"""Seconds for which a standby waits for its lists before it asks for the Lease all the same."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -47,6 +51,8 @@ class Options:
     revert_share: str
     rules: Rules = RULES
     node_metrics: NodeMetrics | None = None
+    candidate: Candidate | None = None
+    """Who asks for the Lease; None leads without one."""
     kubeconfig: str | None = None
     json_logs: bool = False
     debug: bool = False
@@ -70,7 +76,8 @@ class Controller:
     """All parts of the controller process."""
 
     def __init__(self, connection: Connection, options: Options, source: Source | None) -> None:
-        api = Api(connection)
+        self._election = Election(connection, options.candidate) if options.candidate else None
+        api = Api(connection, fence=self._election.holds if self._election else None)
         self._connection = connection
         self._listen = options.listen
         self._judge = Judge(effective(options.rules, options.node_metrics))
@@ -120,18 +127,30 @@ class Controller:
             await first_to_end(
                 told_to_end(),
                 self._watch(),
-                self._departures.run(),
                 self._census.run(),
-                self._labeller.run(),
-                self._reconcile(),
-                *self._sources(),
+                *([self._server_version.run()] if self._skewed() else []),
                 *(reflector.run() for reflector in self._reflectors),
+                self._lead(),
             )
 
-    def _sources(self) -> list[Coroutine[Any, Any, None]]:
-        """What else nodes are judged by than themselves, as far as it is switched on."""
-        parts = [self._server_version.run()] if self._skewed() else []
-        return [*parts, self._gates.run()] if self._gates is not None else parts
+    async def _lead(self) -> None:
+        """Everything that writes. A standby knows the cluster before it asks for the Lease, so
+        that none that was just started keeps another, which knows it, from working.
+        """
+        if self._election is None:
+            await self._work()
+            return
+        with suppress(TimeoutError):  # what cannot be listed keeps no node from its label
+            await asyncio.wait_for(self._known(), _PATIENCE)
+        await self._election.lead(self._work)
+
+    async def _work(self) -> None:
+        await first_to_end(
+            self._labeller.run(),
+            self._departures.run(),
+            self._reconcile(),
+            *([self._gates.run()] if self._gates is not None else []),
+        )
 
     def _skewed(self) -> bool:
         return Strategy.APISERVER_SKEW in self._judge.rules.strategies
@@ -157,12 +176,15 @@ class Controller:
             )
         )
 
-    async def _reconcile(self) -> None:
-        """Decides nothing before everything is known."""
+    async def _known(self) -> None:
         await self._counted.wait()
         for reflector in self._reflectors:
             await reflector.listed.wait()
-        log.info("The cluster is listed; the controller is ready")
+
+    async def _reconcile(self) -> None:
+        """Decides nothing before everything is known."""
+        await self._known()
+        log.info("The cluster is listed; the controller works")
         self._pods.look()  # now that nodes are known, so that the first report is right
         await first_to_end(
             self._reconciler.run(),

@@ -17,10 +17,18 @@ class DirtySet(Generic[Key]):
         self._marked = asyncio.Event()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
+    def __len__(self) -> int:
+        """How many keys wait."""
+        return len(self._keys)
+
     def mark(self, key: Key) -> None:
         """Asks for work on a key now."""
         self._keys.add(key)
         self._marked.set()
+
+    def unmark(self, key: Key) -> None:
+        """Takes a mark back: nobody may come to take it for weeks (see controller.election)."""
+        self._keys.discard(key)
 
     def mark_later(self, key: Key, seconds: float) -> None:
         """Asks for work on a key after a while; of several wishes the earliest counts."""

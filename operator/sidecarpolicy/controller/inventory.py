@@ -163,6 +163,7 @@ class Inventory:
         """Drops a Node."""
         held = self.nodes.get(name)
         self.places.forget(name)
+        self.dirty_nodes.unmark(name)
         if held is not None and self.nodes.drop(name):
             self._recount(held, None)
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, policy_scope
 from sidecarpolicy.core.podfacts import Owner, PodFacts
 from sidecarpolicy.core.trouble import PodRecord, PodTally, Trouble, troubles, worst
@@ -35,6 +36,12 @@ class PodBook:
     def unsettled(self) -> tuple[PodFacts, ...]:
         """Pods with which something may come to be wrong as time goes by."""
         return tuple(self._unsettled.values())
+
+    def ill(self) -> Iterator[tuple[Owner, Diagnosis]]:
+        """What is wrong with Pods, and whose they are."""
+        for each in self._records.values():
+            if each.diagnosis is not None:
+                yield each.owner, each.diagnosis
 
     def put(self, uid: str, record: PodRecord, facts: PodFacts | None) -> frozenset[str]:
         """Takes in a record, and the facts if it is not settled."""

@@ -55,6 +55,7 @@ class PodWatch:
         self.refusals = RefusalMirror()
         self._untold: DirtySet[_Topic] = DirtySet(settle=_SETTLE)
         self._news: dict[_Topic, Trouble] = {}
+        self._telling = False
         self.reflectors = (
             Reflector(api, PODS, PodMirror(self), labels=f"{INJECTED_LABEL}=true", page=_PAGE),
             Reflector(api, EVENTS, self.refusals, fields="reason=FailedCreate"),
@@ -67,7 +68,12 @@ class PodWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def tell(self) -> None:
-        """Posts Events for ever: one for each owner, reason and container."""
+        """Posts Events for ever: one for each owner, reason and container. What happened
+        before, while another process told of it, is told by names that the API server knows.
+        """
+        self._telling = True
+        for owner, diagnosis in self._inventory.pods.ill():
+            self._announce(owner, diagnosis)
         while True:
             for topic in await self._untold.take():
                 trouble = self._news.get(topic)
@@ -126,7 +132,7 @@ class PodWatch:
 
     def _announce(self, owner: Owner, diagnosis: Diagnosis) -> None:
         topic = owner.uid, diagnosis.reason, diagnosis.container
-        if topic not in self._news and not self._recorder.has_told(*topic):
+        if self._telling and topic not in self._news and not self._recorder.has_told(*topic):
             self._news[topic] = Trouble(owner, diagnosis)
             self._untold.mark(topic)
 

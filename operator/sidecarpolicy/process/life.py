@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -38,6 +38,16 @@ async def _and_leave(main: Coroutine[Any, Any, None]) -> None:
         leaving = threading.Timer(_LAST_SECONDS, os._exit, (code,))
         leaving.daemon = True
         leaving.start()
+
+
+def leave_at_once(why: str) -> NoReturn:
+    """Ends the process here and now, with all its connections: nothing is done in an orderly way.
+
+    For when every further step would be one too many.
+    """
+    log.error("The process ends at once: %s", why)
+    logging.shutdown()
+    os._exit(1)
 
 
 async def told_to_end() -> None:

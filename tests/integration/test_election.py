@@ -1,0 +1,141 @@
+"""Two controllers, one Lease: only who holds it writes, whatever becomes of the other."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from tests.support.admission import SYSTEM
+from tests.support.cluster import Namespace, deployment, persisted, policy
+from tests.support.replicas import LEASE, Replica, holder, led_by, replicas
+from tests.support.users import User
+from tests.support.waiting import eventually, stays
+
+JSON = dict[str, Any]
+MANY = 60
+
+
+@pytest.fixture
+def pair(capable: Lab, tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
+    """The first leads, the second waits."""
+    with replicas(capable, tmp_path, "first", "second") as (first, second):
+        first.start()
+        led_by(capable, "first")
+        second.start()
+        yield first, second
+
+
+def test_a_standby_is_ready_and_writes_nothing_until_the_leader_is_gone(
+    shop: Namespace, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    shop.apply(policy(), deployment("web"))
+    shop.wait_status("log-shipper", current=1)
+    assert second.process.ready()
+    killed = time.monotonic()
+    first.process.kill()
+    assert second.requests() == []
+    shop.apply(deployment("api"))
+    led_by(shop.lab, "second")
+    failover = time.monotonic() - killed
+    print(f"failover after kill -9: {failover:.1f} s")  # noqa: T201
+    assert 10 < failover < 20
+    shop.wait_status("log-shipper", current=2)
+    assert shop.get("deployment", "web")["metadata"]["generation"] == 2
+
+
+def test_after_an_orderly_end_the_standby_leads_at_once(
+    shop: Namespace, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    told = time.monotonic()
+    assert first.process.stop() == 0
+    assert holder(shop.lab) in ("", "second")
+    led_by(shop.lab, "second", seconds=10)
+    handover = time.monotonic() - told
+    print(f"handover: {handover:.1f} s")  # noqa: T201
+    assert handover < 10
+    shop.apply(policy(), deployment("web"))
+    shop.wait_status("log-shipper", current=1)
+    assert second.process.running()
+
+
+def test_a_leader_that_was_stopped_writes_nothing_more_and_ends(
+    shop: Namespace, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    shop.apply(*(deployment(f"web-{number}") for number in range(MANY)))
+    shop.apply(policy(rollout={"maxConcurrent": "100%"}))
+    # In the middle of it: some are written, others are on their way.
+    eventually(lambda: len([e for e in first.written() if "deployments" in e]) >= 3)
+    with first.process.stopped():
+        stopped = time.monotonic()
+        led_by(shop.lab, "second")
+        print(f"failover after SIGSTOP: {time.monotonic() - stopped:.1f} s")  # noqa: T201
+        shop.wait_status("log-shipper", current=MANY, seconds=60)
+        before = len(first.requests())
+    eventually(lambda: not first.process.running(), seconds=5)
+    assert stays(lambda: len(first.requests()), seconds=2) == before
+    assert first.process.stop() == 1
+    assert "the Lease is lost" in first.process.log()
+    changed = _times_of(first, "deployments")
+    begun = min(_times_of(second, LEASE, verb="patch"))
+    assert all(each < begun for each in changed)
+    found = shop.all("deployment")
+    assert [each["metadata"]["generation"] for each in found] == [2] * MANY
+
+
+def test_idle_controllers_write_nothing_but_the_lease(
+    shop: Namespace, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    shop.apply(policy(), deployment("web"))
+    shop.wait_status("log-shipper", current=1)
+    stays(lambda: len(first.written()), seconds=3)
+    before = len(first.requests())
+    stays(lambda: (first.written(), second.requests()), seconds=8)
+    since = persisted(first.requests()[before:])
+    assert set(since) == {("patch", f"leases/{LEASE}")}
+    assert 3 <= len(since) <= 6
+
+
+def test_its_rights_reach_one_lease_and_no_other(
+    installed: Lab, pair: tuple[Replica, Replica]
+) -> None:
+    refused = [e for each in pair for e in each.requests() if e["responseStatus"]["code"] == 403]
+    assert refused == []
+    name = f"system:serviceaccount:{SYSTEM}:sidecarpolicy-controller"
+    user = User(installed, name, pair[0].process.kubeconfig)
+    own = ("-n", SYSTEM)
+    assert user.may("patch", f"leases/{LEASE}", *own)
+    assert not user.may("patch", "leases/another", *own)
+    assert not user.may("delete", f"leases/{LEASE}", *own)
+    assert not user.may("list", "leases", *own)
+    assert not user.may("create", "leases", "-n", "kube-system")
+
+
+def test_people_read_in_the_lease_who_leads_since_when(
+    installed: Lab, pair: tuple[Replica, Replica]
+) -> None:
+    assert all(each.process.running() for each in pair)
+    found = json.loads(installed.kubectl("-n", SYSTEM, "get", "lease", LEASE, "-o", "json"))
+    spec: JSON = found["spec"]
+    assert spec["holderIdentity"] == "first"
+    assert spec["leaseDurationSeconds"] == 15
+    assert spec["leaseTransitions"] == 0
+    assert datetime.fromisoformat(spec["acquireTime"]) <= datetime.fromisoformat(spec["renewTime"])
+
+
+def _times_of(replica: Replica, what: str, *, verb: str = "patch") -> list[datetime]:
+    """When the API server got its requests about a resource, or an object of that name."""
+    return [
+        datetime.fromisoformat(each["requestReceivedTimestamp"])
+        for each in replica.requests()
+        if each["verb"] == verb
+        and what in (each["objectRef"]["resource"], each["objectRef"].get("name"))
+    ]
