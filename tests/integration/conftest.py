@@ -34,6 +34,19 @@ def installed(cluster: Lab) -> Lab:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def spare() -> Iterator[Lab]:
+    """Another control plane, for tests that take CRDs away; with a node whose Pods kwok plays."""
+    lab = lab_for("spare")
+    lab.down()
+    lab.up()
+    try:
+        lab.add_fake_nodes(1, kubelet="1.36.3", prefix="new")
+        yield lab
+    finally:
+        lab.down()
+
+
 @pytest.fixture
 def capable(installed: Lab) -> Lab:
     """The cluster with one capable node and one that is not."""

@@ -102,7 +102,8 @@ def _requests(lab: Lab, by: str) -> list[JSON]:
     lines = lab.audit_log.read_text().splitlines()
     found = (json.loads(line) for line in lines if line.startswith("{"))
     # Questions about rights are created, too, but nothing is written.
-    events = (e for e in found if e["objectRef"].get("resource") != "subjectaccessreviews")
+    reviews = ("subjectaccessreviews", "selfsubjectaccessreviews")
+    events = (e for e in found if e["objectRef"].get("resource") not in reviews)
     return [event for event in events if event.get("userAgent", "").startswith(by)]
 
 

@@ -1,7 +1,6 @@
 """The command line. Imports of each command's machinery wait until it runs, so --help is quick."""
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,18 +14,14 @@ from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.leading import candidate, leader_options
 from sidecarpolicy.cli.nodes_command import nodes_command
+from sidecarpolicy.cli.shares import share_option
+from sidecarpolicy.cli.uninstall_command import uninstall_command
 from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
 
 if TYPE_CHECKING:
     from sidecarpolicy.cli.manifests import Manifest
     from sidecarpolicy.cli.render import Rendered
-
-
-def _share(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"[1-9]\d{0,5}|(?:[1-9]\d?|100)%", value):
-        raise click.BadParameter(f"{value!r} is neither a number nor a percentage, both from 1")
-    return value
 
 
 def _server_names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,6 +47,7 @@ def main() -> None:
 
 main.add_command(nodes_command)
 main.add_command(doctor_command)
+main.add_command(uninstall_command)
 
 _Command = Callable[..., None]
 
@@ -92,13 +88,8 @@ def _exclusions(namespace: str, extra: str) -> Exclusions:
 
 @main.command()
 @_process_options
-@click.option(
-    "--revert-max-concurrent",
-    default="10%",
-    show_default=True,
-    callback=_share,
-    metavar="N|N%",
-    help="How many workloads of a deleted policy may roll back at one time.",
+@share_option(
+    "--revert-max-concurrent", "How many workloads of a deleted policy may roll back at one time."
 )
 @click.option(
     "--listen",
