@@ -1,21 +1,25 @@
 """Departures: proves that a policy is gone before anything that it added is taken back.
 
 Absence of evidence is no evidence. A policy counts as gone only when a complete list
-does not have it, a GET for it answers 404 for that very object, and both still hold
-`GRACE` seconds later. A missing resource type, 401 and 403 prove nothing. A proof ends
-with the last record that names the policy: one that turns up later is looked into anew.
+does not have it, a GET for it answers 404 for that very object, its CRD is not younger than it
+(controller.witness), and all that still holds `GRACE` seconds later. A missing resource type,
+401 and 403 prove nothing. A proof ends with the last record that names the policy: one that
+turns up later is looked into anew.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sidecarpolicy.api.names import GROUP
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Result
-from sidecarpolicy.cluster.resources import policies_in
+from sidecarpolicy.cluster.resources import CRDS, policies_in
 from sidecarpolicy.controller.inventory import Inventory
-from sidecarpolicy.core.facts import CLUSTER, policy_scope, policy_title
+from sidecarpolicy.controller.witness import Witnesses
+from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, policy_scope, policy_title
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +46,33 @@ class _Missing:
 class Departures:
     """Looks, one after the other, for policies that records name and nobody has seen."""
 
-    def __init__(self, api: Api, inventory: Inventory) -> None:
+    def __init__(self, api: Api, inventory: Inventory, *, grace: float = GRACE) -> None:
         self._api = api
         self._inventory = inventory
+        self._grace = grace
         self._recorded: dict[str, frozenset[_Missing]] = {}
         self._absent_since: dict[_Missing, float | None] = {}
         self._proved: set[_Missing] = set()
+        self._doubts: dict[_Missing, str] = {}
+        self._witnesses = Witnesses()
         self._queue: asyncio.Queue[_Missing] = asyncio.Queue()
 
     def proved(self, namespace: str) -> frozenset[str]:
         """Keys of policies that are proved gone from a namespace."""
         return frozenset(each.key for each in self._proved if each.scope in (namespace, CLUSTER))
 
-    def consider(self, namespace: str, keys: frozenset[str]) -> None:
-        """Has these be looked for; forgets what no namespace records any more."""
+    def consider(
+        self,
+        namespace: str,
+        recorded: Mapping[str, str],
+        policies: Sequence[PolicyFacts] = (),
+    ) -> None:
+        """Has those that are recorded, but not among these policies, be looked for; forgets what no
+        namespace records any more. With each key comes the latest time at which its record may
+        have been written.
+        """
+        self._witnesses.note(namespace, recorded, policies)
+        keys = recorded.keys() - {policy.key for policy in policies}
         wanted = frozenset(_Missing(policy_scope(key, namespace), key) for key in keys)
         before = self._recorded.pop(namespace, frozenset())
         if wanted:
@@ -63,6 +80,7 @@ class Departures:
         for missing in before - wanted:
             if not any(missing in recorded for recorded in self._recorded.values()):
                 self._absent_since.pop(missing, None)
+                self._doubts.pop(missing, None)
                 self._proved.discard(missing)
         for missing in wanted - self._absent_since.keys() - self._proved:
             self._absent_since[missing] = None
@@ -81,12 +99,14 @@ class Departures:
             return  # it came back while we asked
         now, since = time.monotonic(), self._absent_since[missing]
         if doubt is not None:
-            log.warning("%s is missing, but not proved gone: %s", missing, doubt)
+            if self._doubts.get(missing) != doubt:
+                log.warning("%s is missing, but not proved gone: %s", missing, doubt)
+            self._doubts[missing] = doubt
             self._absent_since[missing] = None
             self._look_again(missing, _RETRY)
-        elif since is None or now - since < GRACE:
+        elif since is None or now - since < self._grace:
             since = self._absent_since[missing] = now if since is None else since
-            self._look_again(missing, since + GRACE - now + _MARGIN)
+            self._look_again(missing, since + self._grace - now + _MARGIN)
         else:
             del self._absent_since[missing]
             self._proved.add(missing)
@@ -112,4 +132,20 @@ class Departures:
         if found.done:
             self._inventory.see_policy(found.body)
             return "it exists"
-        return None if found.result is Result.GONE else found.message
+        return await self._reset(missing) if found.result is Result.GONE else found.message
+
+    async def _reset(self, missing: _Missing) -> str | None:
+        """That the policy may have gone with its CRD, or None if the CRD is older than it."""
+        crd = f"{policies_in(missing.scope).plural}.{GROUP}"
+        found = await self._api.get(CRDS, name=crd)
+        if not found.done:
+            return f"since when its CRD is there is not known: {found.message}"
+        holding = (space for space, names in self._recorded.items() if missing in names)
+        seen, made = self._witnesses.latest(missing.key, holding), found.body["metadata"]
+        if seen and seen >= made["creationTimestamp"]:
+            return None
+        return (
+            f"CRD {crd} was created at {made['creationTimestamp']}, and the policy was not seen "
+            "since; what went with its CRD was deleted by nobody. Create it anew, and delete it if "
+            "its parts are to go"
+        )

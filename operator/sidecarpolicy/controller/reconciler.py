@@ -117,7 +117,7 @@ class Reconciler:
     async def _reconcile(self, namespace: str) -> None:
         if not self._inventory.knows(namespace):
             # Gone, or not seen yet, so that nobody knows whether it opted out.
-            self._departures.consider(namespace, frozenset())
+            self._departures.consider(namespace, {})
             self._preflight.forget(namespace)
             self._look_at(self._ledger.drop(namespace))
             return
@@ -125,8 +125,7 @@ class Reconciler:
         decided = plan(snapshot)
         asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)
-        known = frozenset(policy.key for policy in snapshot.policies)
-        self._departures.consider(namespace, decided.recorded - known)
+        self._departures.consider(namespace, decided.recorded, snapshot.policies)
         if any(attempt.superseded for attempt in attempts.values()):
             self._inventory.dirty_scopes.mark(namespace)
             return

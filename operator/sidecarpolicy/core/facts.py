@@ -31,7 +31,7 @@ from sidecarpolicy.core.held import Hold, read_holds
 from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
-from sidecarpolicy.core.ownership import NodeRuleSite, node_rule_site
+from sidecarpolicy.core.ownership import NodeRuleSite, last_written, node_rule_site
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
@@ -163,6 +163,8 @@ class WorkloadFacts:
     """Names of volumeClaimTemplates, which silently replace volumes of the same name."""
     created: str = ""
     """When, RFC 3339 in UTC, so that it sorts as text."""
+    written: str = ""
+    """When we wrote to it last, in the same form; empty if we never did, or nobody says."""
     holds: tuple[Hold, ...] = ()
     """Which revisions stay out of it."""
     over: bool = False
@@ -321,6 +323,7 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         rollout=rollout_facts(obj, kind=kind),
         claims=_claims(obj),
         created=meta.get("creationTimestamp") or "",
+        written=last_written(meta.get("managedFields") or ()),
         holds=read_holds(meta),
         over=kind == "Job" and _ended(obj),
     )

@@ -62,6 +62,12 @@ def node_rule_site(
     return NodeRuleSite.NOWHERE
 
 
+def last_written(managed_fields: Iterable[Mapping[str, Any]]) -> str:
+    """When we wrote to the object last, RFC 3339 in UTC; empty if that is not known."""
+    ours = (each for each in managed_fields if each.get("manager") == FIELD_MANAGER)
+    return max((str(each.get("time") or "") for each in ours), default="")
+
+
 def _is_gitops(entry: Mapping[str, Any]) -> bool:
     manager = entry.get("manager")
     return manager != FIELD_MANAGER and (

@@ -4,8 +4,8 @@ Decides what is changed now and what waits for its turn; what is to be done with
 single workload is decided in core.decision.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.case import case_of
@@ -21,12 +21,13 @@ from sidecarpolicy.core.standing import Standing, TemplateChange
 class Plan:
     """Changes to make, and by policy key how every concerned workload stands.
 
-    `recorded` are the keys of all policies that the namespace's records name.
+    `recorded` are the keys of all policies that the namespace's records name, each with the latest
+    time (RFC 3339, UTC) at which such a record may have been written.
     """
 
     changes: tuple[TemplateChange, ...]
     standings: Mapping[str, tuple[Standing, ...]]
-    recorded: frozenset[str] = frozenset()
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -43,8 +44,17 @@ def plan(snapshot: Snapshot) -> Plan:
     return Plan(
         changes=tuple(each.change for each in decisions if each.change is not None),
         standings={key: tuple(each) for key, each in standings.items()},
-        recorded=frozenset(key for decision in decisions for key in decision.recorded),
+        recorded=_recorded(decisions),
     )
+
+
+def _recorded(decisions: Iterable[Decision]) -> Mapping[str, str]:
+    times: dict[str, str] = {}
+    for decision in decisions:
+        workload = decision.case.workload
+        time = max(workload.created, workload.written)
+        times.update((key, max(time, times.get(key, ""))) for key in decision.recorded)
+    return times
 
 
 def change_of(snapshot: Snapshot, ref: Ref, refused: Refusals) -> TemplateChange | None:

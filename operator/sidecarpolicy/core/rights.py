@@ -19,10 +19,12 @@ class Right:
     resource: str = ""
     """Plural, with its subresource as in `deployments/status`."""
     path: str = ""
+    name: str = ""
+    """Of the one object that it is about; empty for all."""
 
     def __str__(self) -> str:
         dotted = f"{self.resource}.{self.group}" if self.group else self.resource
-        return f"{self.verb} {self.path or dotted}"
+        return f"{self.verb} {self.path or dotted}{self.name and '/' + self.name}"
 
 
 def review(right: Right, account: str) -> dict[str, Any]:
@@ -37,13 +39,17 @@ def review(right: Right, account: str) -> dict[str, Any]:
     asked: dict[str, Any] = (
         {"nonResourceAttributes": {"path": right.path, "verb": right.verb}}
         if right.path
-        else {"resourceAttributes": {"verb": right.verb, **kind}}
+        else {"resourceAttributes": {"verb": right.verb, **kind, **_named(right)}}
     )
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {**who, **asked},
     }
+
+
+def _named(right: Right) -> dict[str, str]:
+    return {"name": right.name} if right.name else {}
 
 
 def _rights(*rows: tuple[str, str, str]) -> tuple[Right, ...]:
@@ -73,6 +79,10 @@ CONTROLLER: Final = (
         ("", "events", "create list watch"),
     ),
     Right("get", path="/metrics"),
+    *(
+        Right("get", "apiextensions.k8s.io", "customresourcedefinitions", name=f"{plural}.{GROUP}")
+        for plural in (PLURAL, CLUSTER_PLURAL)
+    ),
 )
 WEBHOOK: Final = _rights(
     (GROUP, f"{PLURAL} {CLUSTER_PLURAL}", "list watch"),

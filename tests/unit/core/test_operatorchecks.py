@@ -203,11 +203,12 @@ def granted(file: str, role: str) -> set[Right]:
         if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", role)
     )
     objects = {
-        Right(verb, group, resource)
+        Right(verb, group, resource, name=name)
         for rule in found["rules"]
         for group in rule.get("apiGroups", ())
         for resource in rule.get("resources", ())
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", ("",))
     }
     paths = {
         Right(verb, path=path)
@@ -238,5 +239,7 @@ def test_a_review_asks_about_the_account_with_its_groups() -> None:
     assert spec["resourceAttributes"] == {
         "verb": "patch", "group": "batch", "resource": "cronjobs", "subresource": "status",
     }  # fmt: skip
+    spec = review(Right("get", "", "secrets", name="own"), "ours:bot")["spec"]
+    assert spec["resourceAttributes"]["name"] == "own"
     spec = review(Right("get", path="/metrics"), "ours:bot")["spec"]
     assert spec["nonResourceAttributes"] == {"path": "/metrics", "verb": "get"}
