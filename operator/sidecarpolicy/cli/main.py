@@ -15,6 +15,7 @@ from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.leading import candidate, leader_options
 from sidecarpolicy.cli.nodes_command import nodes_command
 from sidecarpolicy.cli.shares import share_option
+from sidecarpolicy.cli.status_command import status_command
 from sidecarpolicy.cli.uninstall_command import uninstall_command
 from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
@@ -47,6 +48,7 @@ def main() -> None:
 
 main.add_command(nodes_command)
 main.add_command(doctor_command)
+main.add_command(status_command)
 main.add_command(uninstall_command)
 
 _Command = Callable[..., None]
