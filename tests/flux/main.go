@@ -1,13 +1,17 @@
-// Command flux-apply re-applies a directory of manifests as Flux's kustomize-controller does: with
-// Flux's own library, its field manager and its clean-up, but without Git and without Kustomization
-// objects. Each file is one Kustomization. It prints one line of JSON per file and round.
+// Command flux does what Flux does, with its own libraries, but without Git and without Kustomization
+// objects in a cluster.
+//
+//	flux apply DIRECTORY: applies each manifest every two seconds, as kustomize-controller does, with
+//	its field manager and its clean-up, and prints one line of JSON for each file and round. Each file
+//	holds one object and stands for one Kustomization.
+//
+//	flux health KUSTOMIZATIONS OBJECT...: prints what Flux takes each object's health for.
 package main
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -26,6 +30,7 @@ import (
 )
 
 const (
+	every   = 2 * time.Second
 	manager = "kustomize-controller"
 	owners  = "kustomize.toolkit.fluxcd.io"
 )
@@ -40,15 +45,23 @@ type report struct {
 }
 
 func main() {
-	every := flag.Duration("every", 2*time.Second, "time between two rounds")
-	flag.Parse()
-	if err := run(flag.Arg(0), *every); err != nil {
-		fmt.Fprintln(os.Stderr, "flux-apply:", err)
+	if err := command(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "flux:", err)
 		os.Exit(1)
 	}
 }
 
-func run(directory string, every time.Duration) error {
+func command(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "apply":
+		return run(args[1])
+	case len(args) > 2 && args[0] == "health":
+		return health(args[1], args[2:])
+	}
+	return fmt.Errorf("unknown command: %q", args)
+}
+
+func run(directory string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))

@@ -43,6 +43,25 @@ def test_a_component_adds_its_rights_and_a_flag_of_the_controller(
     assert [each for each in made if each not in new] == plain
 
 
+def test_the_component_for_argo_cd_adds_to_its_settings(cluster: Lab, tmp_path: Path) -> None:
+    component = ROOT / "deploy" / "gitops" / "argocd"
+    settings = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "argocd-cm"},
+        "data": {"url": "https://argocd.example.com"},
+    }
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings))
+    made = {
+        "resources": ["settings.yaml"],
+        "components": [os.path.relpath(component, tmp_path)],
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(made))
+    (merged,) = objects(cluster.kubectl("kustomize", str(tmp_path)))
+    assert merged["data"].pop("url") == "https://argocd.example.com"
+    assert merged["data"] == yaml.safe_load((component / "argocd-cm.yaml").read_text())["data"]
+
+
 def args(deployment: JSON) -> list[str]:
     found: list[str] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     return found

@@ -92,7 +92,7 @@ class Flux:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        argv = [str(self._program), f"--every={_EVERY_SECONDS}s", str(self._git.directory)]
+        argv = [str(self._program), "apply", str(self._git.directory)]
         with self._log.open("wb") as log:
             process = subprocess.Popen(
                 self._lab.command(argv), env=self._lab.environment(), stdout=log
