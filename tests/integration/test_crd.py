@@ -28,7 +28,12 @@ DEFAULTS: Json = {
     "nodeRule": "Require",
     "injectAt": "Auto",
     "paused": False,
-    "rollout": {"maxConcurrent": "10%", "maxFailed": 1},
+    "rollout": {
+        "maxConcurrent": "10%",
+        "maxFailed": 1,
+        "onFailure": "Revert",
+        "progressDeadlineSeconds": 600,
+    },
     "jobs": {"existing": "Skip"},
     "placement": "First",
 }
@@ -173,6 +178,14 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     "a rollout that stops before it starts": (
         {"rollout": {"maxFailed": 0}},
         "spec.rollout.maxFailed",
+    ),
+    "a failure that is ignored": (
+        {"rollout": {"onFailure": "Ignore"}},
+        'supported values: "Revert", "Pause"',
+    ),
+    "a rollout without any time": (
+        {"rollout": {"progressDeadlineSeconds": 0}},
+        "spec.rollout.progressDeadlineSeconds",
     ),
     "two sidecars of one name": (
         {"sidecars": [SHIPPER, SHIPPER | {"image": "vector:0.50"}]},
@@ -353,7 +366,7 @@ def test_a_pace_is_a_number_or_a_percentage(served: Lab, pace: int | str) -> Non
         served, policy(f"pace-{pace}".replace("%", "-percent"), rollout={"maxConcurrent": pace})
     )
 
-    assert answer["spec"]["rollout"] == {"maxConcurrent": pace, "maxFailed": 1}
+    assert answer["spec"]["rollout"] == {**DEFAULTS["rollout"], "maxConcurrent": pace}
 
 
 def test_two_appliers_can_own_one_sidecar_each(served: Lab) -> None:

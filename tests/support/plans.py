@@ -1,8 +1,10 @@
 """Plans as tests read them, and workloads as they are after one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jsonpatch
+from jsonpointer import JsonPointer
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import (
@@ -12,6 +14,7 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
+from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.standing import (
     State,
@@ -35,11 +38,23 @@ def states(decided: Plan, key: str = KEY) -> dict[str, tuple[State, Reason | Non
     }
 
 
+def stored(raw: Any, patch: Sequence[Any]) -> Any:
+    """The object after a JSON patch, applied as the API server does, to which a test for null is
+    one for what is missing; RFC 6902 leaves that open.
+    """
+    for each in patch:
+        if each["op"] == "test" and each["value"] is None:
+            assert JsonPointer(each["path"]).resolve(raw, None) is None
+        else:
+            raw = jsonpatch.apply_patch(raw, [each])
+    return raw
+
+
 def after(decided: Plan, **changes: Any) -> WorkloadFacts:
     """The workload as the API server would return it: patched, its generation raised."""
     (change,) = decided.changes
     raw = deployment(**changes)
-    patched: Any = jsonpatch.apply_patch(raw, change.patch)
+    patched: Any = stored(raw, change.patch)
     patched["metadata"]["generation"] += 1
     return workload_facts(patched, kind="Deployment")
 
@@ -72,9 +87,14 @@ def rolled(facts: WorkloadFacts, *, of: Plan, **status: Any) -> WorkloadFacts:
     """A workload as it is after the plan's patch, its own rollout as the status says."""
     (change,) = (each for each in of.changes if each.ref == facts.ref)
     raw = deployment(facts.ref.name, status={"observedGeneration": 2, **status})
-    patched: Any = jsonpatch.apply_patch(raw, change.patch)
+    patched: Any = stored(raw, change.patch)
     patched["metadata"]["generation"] += 1
     return workload_facts(patched, kind="Deployment")
 
 
 STOPPED = [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]
+
+
+def brought(*refs: Ref, by: str = KEY, **fields: Any) -> dict[Ref, Origin]:
+    """Origins of rollouts that a policy's revision began, long ago."""
+    return {ref: Origin(1.0, frozenset({by}), **fields) for ref in refs}

@@ -152,6 +152,13 @@ class ImagePullSecret(Model):
     name: ObjectName = Field(description="Name of the Secret.")
 
 
+class OnFailure(StrEnum):
+    """What becomes of a workload whose rollout failed because of a policy."""
+
+    REVERT = "Revert"
+    PAUSE = "Pause"
+
+
 class Rollout(Model):
     """How changes reach existing workloads."""
 
@@ -162,6 +169,17 @@ class Rollout(Model):
     )
     max_failed: Annotated[int, Field(ge=1, le=10000)] = Field(
         default=1, description="The rollout stops after this many workloads failed theirs."
+    )
+    on_failure: OnFailure = Field(
+        default=OnFailure.REVERT,
+        description="Revert: what the policy added is taken out of a workload whose rollout "
+        "failed, and this revision stays out of it. Pause: such a workload is left as it is.",
+    )
+    progress_deadline_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=600,
+        description="A workload's rollout has failed after this many seconds without progress, or "
+        "earlier, by a Deployment's own progressDeadlineSeconds. For StatefulSets and DaemonSets, "
+        "which report no progress, the whole rollout may take that long.",
     )
 
 

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     NO_FEASIBLE_NODE = "NoFeasibleNode"
     WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
     ROLLOUT_STOPPED = "RolloutStopped"
+    ROLLOUT_FAILED = "RolloutFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
     # What a node does with a native sidecar.

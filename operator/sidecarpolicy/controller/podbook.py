@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.advice import Diagnosis
-from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, policy_scope
+from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref, policy_scope
 from sidecarpolicy.core.podfacts import Owner, PodFacts
 from sidecarpolicy.core.trouble import PodRecord, PodTally, Trouble, troubles, worst
 
@@ -65,6 +65,16 @@ class PodBook:
         """When the youngest Pod of an owner was created; 0 without any."""
         theirs = (e.created for e in self._records.values() if e.owner.ref == owner.ref)
         return max(theirs, default=0.0)
+
+    def cause(self, owner: Ref) -> str:
+        """What is wrong with the Pods of a workload, in the words of the worst; empty if unseen."""
+        ill = {
+            uid for part, uids in self._ill.items() if part[0] == owner.namespace for uid in uids
+        }
+        theirs = (self._records[uid] for uid in ill)
+        found = [*troubles(each for each in theirs if each.owner.ref == owner)]
+        found += (e for group in self._refused.values() for e in group if e.owner.ref == owner)
+        return worst(found)[0].diagnosis.message if found else ""
 
     def refuse(self, found: Mapping[_Part, tuple[Trouble, ...]]) -> frozenset[str]:
         """Takes in whose Pods cannot even be created, by namespace and policy."""

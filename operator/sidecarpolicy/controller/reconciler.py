@@ -26,6 +26,7 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
+from sidecarpolicy.controller.rollouts import Rollouts
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
@@ -38,6 +39,8 @@ from sidecarpolicy.core.summary import summarize
 log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 16
+_MARGIN = 0.5
+"""Seconds, so that a clock that rounds down does not wake us too early."""
 
 _REASONS = {
     Result.CONFLICT: Reason.OBJECT_CHANGED,
@@ -72,6 +75,7 @@ class Reconciler:
         self._harm = Harm(api, inventory)
         self._daemons = Daemons(api, inventory)
         self._foreign = Foreign()
+        self._rollouts = Rollouts(api, inventory)
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
@@ -80,7 +84,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Works for ever. A fault in one scope, a bug of ours, stops no other."""
-        self._survey()
+        await self._survey()
         while True:
             # The cluster comes last: its policies report what the passes over namespaces found.
             for scope in sorted(await self._inventory.dirty_scopes.take(), reverse=True):
@@ -101,13 +105,13 @@ class Reconciler:
                     log.exception("Namespace %r: internal error, planned anew", scope)
                     self._inventory.dirty_scopes.mark(scope)
 
-    def _survey(self) -> None:
+    async def _survey(self) -> None:
         """Notes how all namespaces stand before anything is changed: what rolls or failed in one
         keeps a policy of the cluster back in the others, also after a restart.
         """
         for namespace in self._inventory.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
             try:
-                snapshot = self._snapshot(namespace)
+                snapshot = await self._rollouts.seen(self._snapshot(namespace))
                 decided = plan(snapshot)
                 asked = self._preflight.consider(snapshot, decided.standings)
                 self._note(snapshot, decided, {}, asked=asked)
@@ -121,8 +125,9 @@ class Reconciler:
             self._preflight.forget(namespace)
             self._look_at(self._ledger.drop(namespace))
             return
-        snapshot = self._snapshot(namespace)
+        snapshot = await self._rollouts.seen(self._snapshot(namespace))
         decided = plan(snapshot)
+        self._wake(namespace, decided)
         asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)
         self._departures.consider(namespace, decided.recorded, snapshot.policies)
@@ -132,6 +137,12 @@ class Reconciler:
         self._note(snapshot, decided, attempts, asked=asked)
         await self._tell(snapshot, decided)
         await self._report(namespace)
+
+    def _wake(self, namespace: str, decided: Plan) -> None:
+        """Looks again when the next rollout will have failed, if nothing else happens."""
+        if decided.due is not None:
+            wait = max(decided.due - time.time(), 0.0) + _MARGIN
+            self._inventory.dirty_scopes.mark_later(namespace, wait)
 
     def _snapshot(self, namespace: str) -> Snapshot:
         """What the cluster shows, with what only we know: refusals, rests, other namespaces."""
@@ -144,6 +155,7 @@ class Reconciler:
             resting=self._resting(),
             taken_out=self._still_rolling(),
             revert_share=self._revert_share,
+            now=time.time(),
         )
 
     def _resting(self) -> frozenset[Ref]:
@@ -211,8 +223,11 @@ class Reconciler:
             self._foreign.forget(change.ref)
             self._inventory.forget_workload(change.ref)
             return Attempt(change, gone=True)
-        self._foreign.made(change)
-        log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
+        if change.difference:
+            self._foreign.made(change)
+            log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
+        for key in sorted(change.failed):
+            log.warning("%s: its rollout failed with %s, which was taken out", change.ref, key)
         for key, leftovers in change.leftovers.items():
             for each in leftovers:
                 log.warning("%s: %s: %s: %s", change.ref, key, each.reason, each.message)

@@ -14,6 +14,7 @@ from sidecarpolicy.api.models import ExistingJobs, TargetKind
 from sidecarpolicy.core.case import Case, look
 from sidecarpolicy.core.decision import Decision, decide, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
+from sidecarpolicy.core.held import read_holds, rewritten
 from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference
 from sidecarpolicy.core.marker import has_marker
@@ -85,7 +86,16 @@ def _decided(request: Request, view: View, kind: str, *, creating: bool) -> Answ
     facts = bare_facts(obj, ref, pod=kind == TargetKind.POD)
     if creating:
         return _created(subject, facts, _asked(snapshot, kind, subject), view)
-    return _updated(before, subject, facts, snapshot) if before else UNCHANGED
+    kept = _still_held(request["oldObject"], facts)
+    return _updated(before, subject, kept, snapshot) if before else UNCHANGED
+
+
+def _still_held(before: Mapping[str, Any], facts: WorkloadFacts) -> WorkloadFacts:
+    """What is held goes on to be held if the annotation was dropped together with a change of the
+    template, as by `kubectl replace`; taken away alone, it is no longer held.
+    """
+    dropped = facts.hold_site.text is None
+    return replace(facts, holds=read_holds(before["metadata"])) if dropped else facts
 
 
 def _before(request: Request, kind: str, subject: Subject) -> Subject | None:
@@ -157,7 +167,7 @@ def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Sn
     if old == new:
         return UNCHANGED
     if only_dropped(old, new, site=facts.site):
-        return Answer(difference(new, old, path=after.path))
+        return Answer([*_kept(facts), *difference(new, old, path=after.path)])
     held = restored(old, new, _renewed(look(facts, new, snapshot)), site=facts.site)
     return _answer(after, decide(look(facts, held, snapshot)), held)
 
@@ -176,7 +186,17 @@ def _answer(subject: Subject, decision: Decision, template: Mapping[str, Any]) -
     else:
         result = change.template if change is not None else template
         patch = difference(subject.template, result, path=subject.path)
-    return Answer(patch, tuple(_warnings(decision))[:MAX_WARNINGS])
+    holding = _untested(change.holding) if change else []
+    return Answer([*holding, *patch], tuple(_warnings(decision))[:MAX_WARNINGS])
+
+
+def _kept(facts: WorkloadFacts) -> Patch:
+    return _untested(rewritten(facts.hold_site, facts.holds))
+
+
+def _untested(patch: Patch) -> Patch:
+    """Without its tests: nobody writes beside a request."""
+    return [each for each in patch if each["op"] != "test"]
 
 
 def _warnings(decision: Decision) -> Iterator[str]:

@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecarpolicy.api.models import InjectAt, TargetKind
+from sidecarpolicy.api.models import InjectAt
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core import daemonset
+from sidecarpolicy.core.carried import revisions_of
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.marker import read_markers
-from sidecarpolicy.core.podtime import MARKED_KINDS
-from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.selection import mismatch, opted_out
 from sidecarpolicy.core.snapshot import Snapshot
 
@@ -45,7 +42,7 @@ def look(workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapsho
     return Case(
         workload=workload,
         template=template,
-        revisions=revisions_of(workload, template),
+        revisions=revisions_of(workload.ref.kind, template),
         selected_by=tuple(
             each
             for each in snapshot.policies
@@ -54,18 +51,6 @@ def look(workload: WorkloadFacts, template: Mapping[str, Any], snapshot: Snapsho
         refusal=_refusal(template, snapshot),
         snapshot=snapshot,
     )
-
-
-def revisions_of(workload: WorkloadFacts, template: Mapping[str, Any]) -> Mapping[str, str]:
-    """What was done here: the revision of each policy that a template carries, by its key."""
-    if workload.ref.kind == TargetKind.DAEMON_SET:
-        return daemonset.revisions(template)
-    record = read_record(template)
-    policies = record.policies if isinstance(record, Record) else {}
-    done = {key: each.revision for key, each in policies.items()}
-    if workload.ref.kind not in MARKED_KINDS:
-        return done
-    return {key: each.revision for key, each in read_markers(template).items()} | done
 
 
 def unselected(

@@ -3,7 +3,8 @@
 A DaemonSet runs on nodes that can and on nodes that cannot run a native sidecar, so its
 template gets none: each Pod does at its creation, by its node. What is already running
 has to be made anew for that, by the DaemonSet's own rolling update. The annotation also
-is the record of whom the rollout was for.
+is the record of whom the rollout was for. A revision that failed stays in it, marked as kept
+out: that is how its Pods know at their creation, which the DaemonSet's metadata does not reach.
 """
 
 import json
@@ -15,10 +16,13 @@ from sidecarpolicy.core.inject import Action, Injection, Verdict
 from sidecarpolicy.core.marker import annotated
 
 Template = Mapping[str, Any]
+_NONE: Mapping[str, str] = {}
 
 
 def revisions(template: Template) -> dict[str, str]:
-    """Revisions by policy key for which the Pods were made anew; none for what is not ours."""
+    """Revisions by policy key for which the Pods were made anew, or that they were made anew
+    without (see `kept_out`); none for what is not ours.
+    """
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     try:
         found = json.loads(annotations.get(ROLLOUT_ANNOTATION, "{}"))
@@ -29,12 +33,27 @@ def revisions(template: Template) -> dict[str, str]:
     return {key: value for key, value in found.items() if isinstance(value, str) and "/" in key}
 
 
-def mark(template: Template, verdicts: Sequence[Verdict]) -> Injection:
-    """The template with the annotation that the verdicts ask for."""
+_OUT = "!"
+
+
+def kept_out(entry: str) -> str | None:
+    """The revision that an entry of the annotation keeps out of the Pods, or None."""
+    return entry.removeprefix(_OUT) if entry.startswith(_OUT) else None
+
+
+def mark(
+    template: Template, verdicts: Sequence[Verdict], *, failed: Mapping[str, str] = _NONE
+) -> Injection:
+    """The template with the annotation that the verdicts ask for.
+
+    `failed` are revisions, by policy key, that are to be kept out of the Pods.
+    """
     before = revisions(template)
     after = dict(before)
     for verdict in verdicts:
-        if verdict.action is Action.REMOVE:
+        if verdict.key in failed:
+            after[verdict.key] = _OUT + failed[verdict.key]
+        elif verdict.action is Action.REMOVE:
             after.pop(verdict.key, None)
         elif verdict.action is Action.APPLY and verdict.desired is not None:
             after[verdict.key] = verdict.desired.revision

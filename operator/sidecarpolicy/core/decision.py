@@ -4,7 +4,7 @@ Reads top to bottom as the rules of the product: what to do, and how the result 
 policy's status. Who is selected is in core.case, what holds a policy back in core.holding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,12 @@ from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.blocks import HARM
-from sidecarpolicy.core.case import Case, at_pods, leaving, opts_out, revisions_of
+from sidecarpolicy.core.carried import revisions_of
+from sidecarpolicy.core.case import Case, at_pods, leaving, opts_out
 from sidecarpolicy.core.facts import PolicyFacts
+from sidecarpolicy.core.failure import ended, failure, kept_out_by, new_hold, reverts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.held import Hold, rewritten
 from sidecarpolicy.core.holding import NO_WEBHOOK, held_back, kept_off_by, pause_of, refused_here
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
 from sidecarpolicy.core.jsonpatch import Patch, difference, guard
@@ -22,7 +25,7 @@ from sidecarpolicy.core.marker import as_pods_are, read_markers
 from sidecarpolicy.core.noderule import POD_PARTS
 from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
-from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
+from sidecarpolicy.core.standing import Standing, State, TemplateChange
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,47 @@ class Decision:
     case: Case
     change: TemplateChange | None
     standings: Mapping[str, Standing]
+    reverted: frozenset[str] = frozenset()
+    """Keys of policies whose parts are taken out because their revision failed."""
 
     @property
     def recorded(self) -> frozenset[str]:
         """Keys of the policies that the template's record names."""
         return frozenset(self.case.revisions)
 
+    @property
+    def rolling(self) -> frozenset[str]:
+        """Keys of those for which the workload rolls, or may have failed without our knowing."""
+        if self.case.workload.rollout.settled:
+            return frozenset(key for key, each in self.standings.items() if each.unclear)
+        given_up = (key for key, each in self.standings.items() if each.given_up)
+        return self.recorded.difference(given_up)
+
     def takes_out(self, key: str) -> bool:
-        """Whether the change takes a policy's parts out, because it does not select any more."""
+        """Whether the change takes a policy's parts out, because it does not select any more, or
+        because they failed.
+        """
         standing = self.standings.get(key)
-        return standing is not None and (standing.leaving or opts_out(self.case))
+        left = standing is not None and (standing.leaving or opts_out(self.case))
+        return left or key in self.reverted
 
 
 def decide(case: Case) -> Decision:
     """A verdict for each policy that concerns the workload, and the change that follows."""
-    injection = _carried_out(case, _verdicts(case))
     concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
+    reverted = [each for each in concerned if _reverted(each, case)]
+    injection = _carried_out(case, _verdicts(case), failed=reverted)
     return Decision(
         case=case,
-        change=_change(case, injection),
+        change=_change(case, injection, failed=reverted),
         standings={policy.key: _standing(policy, case, injection) for policy in concerned},
+        reverted=frozenset(policy.key for policy in reverted),
     )
 
 
-def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
+def _carried_out(
+    case: Case, verdicts: Sequence[Verdict], *, failed: Sequence[PolicyFacts]
+) -> Injection:
     """The verdicts as far as the kind allows: a Job's template never changes, a DaemonSet's
     is only told to roll. What is being created can have everything.
     """
@@ -65,7 +85,8 @@ def _carried_out(case: Case, verdicts: Sequence[Verdict]) -> Injection:
         same = wanted.items() & case.revisions.items()
         return Injection(case.template, frozenset(key for key, _ in same))
     if not case.snapshot.creating and workload.ref.kind == TargetKind.DAEMON_SET:
-        return daemonset.mark(case.template, verdicts)
+        out = {each.key: each.desired.revision for each in failed if each.desired is not None}
+        return daemonset.mark(case.template, verdicts, failed=out)
     if case.of_pod or workload.ref.kind not in MARKED_KINDS:
         return inject(case.template, verdicts, site=workload.site, claims=workload.claims)
     webhook = case.snapshot.webhook
@@ -83,22 +104,43 @@ def _too_late_for(case: Case) -> bool:
     return case.workload.ref.kind == TargetKind.JOB and not case.snapshot.creating
 
 
-def _change(case: Case, injection: Injection) -> TemplateChange | None:
+def _change(
+    case: Case, injection: Injection, *, failed: Sequence[PolicyFacts]
+) -> TemplateChange | None:
     workload = case.workload
     patch = difference(case.template, injection.template, path=workload.template_path)
-    if not patch:
+    after = revisions_of(workload.ref.kind, injection.template)
+    holding = rewritten(workload.hold_site, _holds(case, after, failed=failed))
+    if not patch and not holding:
         return None
     return TemplateChange(
         ref=workload.ref,
         difference=patch,
+        holding=holding,
+        failed=frozenset(each.key for each in failed),
         rehearsal=_rehearsal(case, injection.template),
         owner=workload.owner,
         guard=guard(uid=workload.uid, generation=workload.generation),
         policies=injection.changed,
         template=injection.template,
-        taken_out=injection.changed - revisions_of(workload, injection.template).keys(),
+        taken_out=injection.changed.difference(key for key in after if not _out(after[key])),
         leftovers=injection.leftovers,
     )
+
+
+def _out(revision: str) -> bool:
+    return daemonset.kept_out(revision) is not None
+
+
+def _holds(
+    case: Case, after: Mapping[str, str], *, failed: Sequence[PolicyFacts]
+) -> Iterator[Hold]:
+    """What stays out of the workload from now on; `after` are the revisions that it has then."""
+    made = {each.key: hold for each in failed if (hold := new_hold(each, case)) is not None}
+    for each in case.workload.holds:
+        if each.policy not in made and not ended(each, case, carried=after.get(each.policy)):
+            yield each
+    yield from made.values()
 
 
 def _rehearsal(case: Case, template: Mapping[str, Any]) -> Patch:
@@ -128,7 +170,8 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
     """What to do about one policy of the snapshot in this case."""
     if policy.spec is None or policy.key in case.waits:
         return Verdict(policy.key, Action.HOLD, policy.desired)
-    if opts_out(case) or (leaving(policy, case) and not policy.spec.paused):
+    left = leaving(policy, case) and not policy.spec.paused
+    if opts_out(case) or left or _reverted(policy, case):
         return Verdict(policy.key, Action.REMOVE)
     held = kept_off_by(policy, case) or held_back(policy, case)
     if held is not None or leaving(policy, case):
@@ -137,6 +180,12 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
     if wish is not None and not case.node_rule:
         wish = replace(wish, node_rule=NodeRule.NONE)
     return Verdict(policy.key, Action.APPLY, wish)
+
+
+def _reverted(policy: PolicyFacts, case: Case) -> bool:
+    """Whether a policy that is wanted here is taken out all the same."""
+    wanted = not leaving(policy, case) and kept_off_by(policy, case) is None
+    return wanted and reverts(policy, case)
 
 
 _STATE_OF_OBSTACLE = {
@@ -155,16 +204,38 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
         return Standing(ref, State.SKIPPED, kept_off)
     for finding in injection.obstacles.get(policy.key, ()):
         return Standing(ref, _STATE_OF_OBSTACLE.get(finding.reason, State.CONFLICTED), finding)
-    if policy.key not in injection.current and _too_late_for(case):
-        return Standing(ref, State.SKIPPED, _too_late(policy, case))
-    if policy.key not in injection.current:
-        held = held_back(policy, case) or case.waits.get(policy.key)
-        reason = held.reason if held is not None else None
-        return Standing(ref, State.SKIPPED if reason in HARM else State.PENDING, held)
-    standing = rollout_standing(ref, case.workload.rollout)
+    if policy.key not in injection.current and not _reverted(policy, case):
+        return _missing(policy, case)
+    standing = _rollout(policy, case)
     cost = case.workload.costs.get(policy.key)
     found = standing.finding or _unaided(policy.key, case)
     return replace(standing, finding=found, overhead=cost, pods=case.workload.rollout.pods)
+
+
+def _missing(policy: PolicyFacts, case: Case) -> Standing:
+    """Where a workload is that does not carry the current revision, with nothing in the way."""
+    ref, kept_out = case.workload.ref, kept_out_by(policy, case)
+    if _too_late_for(case):
+        return Standing(ref, State.SKIPPED, _too_late(policy, case))
+    if kept_out is not None:
+        return Standing(ref, State.FAILED, kept_out, given_up=True)
+    held = held_back(policy, case) or case.waits.get(policy.key)
+    reason = held.reason if held is not None else None
+    return Standing(ref, State.SKIPPED if reason in HARM else State.PENDING, held)
+
+
+def _rollout(policy: PolicyFacts, case: Case) -> Standing:
+    """Where a workload is that carries the current revision."""
+    ref, failed = case.workload.ref, failure(policy, case)
+    kept_out = kept_out_by(policy, case)
+    if kept_out is not None:
+        return Standing(ref, State.FAILED, kept_out, given_up=True)
+    if failed is None:
+        return Standing(ref, State.CURRENT if case.workload.rollout.finished else State.UPDATING)
+    if failed.ours is None:
+        return Standing(ref, State.UPDATING, failed.finding)
+    state = State.FAILED if failed.ours else State.PENDING
+    return Standing(ref, state, failed.finding, given_up=True)
 
 
 def _unaided(key: str, case: Case) -> Finding | None:

@@ -27,12 +27,13 @@ from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, cap
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.held import Hold, read_holds
+from sidecarpolicy.core.held import Hold, HoldSite, hold_site, read_holds
 from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, last_written, node_rule_site
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
+from sidecarpolicy.core.progress import Progress, progress
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
 
@@ -167,6 +168,9 @@ class WorkloadFacts:
     """When we wrote to it last, in the same form; empty if we never did, or nobody says."""
     holds: tuple[Hold, ...] = ()
     """Which revisions stay out of it."""
+    hold_site: HoldSite = field(default_factory=HoldSite)
+    """Where that stands."""
+    progress: Progress = field(default_factory=Progress)
     over: bool = False
     """Whether a Job has ended."""
 
@@ -325,6 +329,8 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         created=meta.get("creationTimestamp") or "",
         written=last_written(meta.get("managedFields") or ()),
         holds=read_holds(meta),
+        hold_site=hold_site(meta),
+        progress=progress(obj, kind=kind),
         over=kind == "Job" and _ended(obj),
     )
 
@@ -346,6 +352,7 @@ def bare_facts(obj: RawObject, ref: Ref, *, pod: bool) -> WorkloadFacts:
         rollout=RolloutFacts(finished=True),
         claims=_claims(obj),
         holds=read_holds(meta),
+        hold_site=hold_site(meta),
     )
 
 

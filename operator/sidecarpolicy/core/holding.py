@@ -10,6 +10,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.case import Case, at_pods
 from sidecarpolicy.core.facts import PolicyFacts
+from sidecarpolicy.core.failure import kept_out_by, stuck
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.times import seconds
 
@@ -70,23 +71,35 @@ def kept_off_by(policy: PolicyFacts, case: Case) -> Finding | None:
 
 def held_back(policy: PolicyFacts, case: Case) -> Finding | None:
     """What keeps a policy from changing this workload now, or None."""
-    return _blocker(policy, case) or refused_here(policy, case) or _unsettled(policy, case)
+    return (
+        kept_out_by(policy, case)
+        or _blocker(policy, case)
+        or refused_here(policy, case)
+        or _unsettled(policy, case)
+    )
 
 
 def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
     """That a workload without our parts is rolling or failing by itself: let it come to rest first.
 
-    Then its failure is not taken for ours. One that came along with the policy, or later, is not
+    Then its failure is not taken for ours; nor is that of one which is stuck on somebody else's
+    change. One without our parts that came along with the policy, or later, is not
     waited for: it may need its sidecar to become available at all.
     """
     workload = case.workload
+    if stuck(policy, case):
+        return _not_settled(case)
     if case.snapshot.creating or case.revisions or workload.rollout.finished:
         return None
     if seconds(workload.created) > seconds(policy.created) - _TOGETHER_SECONDS:
         return None
+    return _not_settled(case)
+
+
+def _not_settled(case: Case) -> Finding:
+    how = case.workload.rollout.message
     return Finding(
-        Reason.NOT_SETTLED,
-        f"its own rollout is not finished ({workload.rollout.message}), and is waited for",
+        Reason.NOT_SETTLED, f"its own rollout is not finished ({how}), and is waited for"
     )
 
 

@@ -45,13 +45,14 @@ def _operations(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
 def _members(old: JSON, new: JSON, path: str) -> Iterator[dict[str, Any]]:
     for key in old:
         if key not in new:
-            yield {"op": "remove", "path": f"{path}/{_escape(key)}"}
+            yield {"op": "remove", "path": f"{path}/{escape(key)}"}
     for key, value in new.items():
         if key not in old:
-            yield {"op": "add", "path": f"{path}/{_escape(key)}", "value": value}
+            yield {"op": "add", "path": f"{path}/{escape(key)}", "value": value}
         else:
-            yield from _operations(old[key], value, f"{path}/{_escape(key)}")
+            yield from _operations(old[key], value, f"{path}/{escape(key)}")
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A member's name as a JSON pointer has it (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")

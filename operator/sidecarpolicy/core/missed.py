@@ -25,7 +25,7 @@ def missed_by(pod: RawObject, snapshot: Snapshot, *, capable: bool) -> frozenset
         return frozenset()
     ref = Ref(subject.kind, snapshot.namespace, subject.name)
     case = look(bare_facts(pod, ref, pod=True), pod, replace(snapshot, creating=True))
-    change = decide(replace(case, node_rule=False)).change
+    change = decide(replace(case, node_rule=False, of_pod=True)).change
     older = {each.key for each in snapshot.policies if each.created < meta["creationTimestamp"]}
     return change.policies & older if change is not None else frozenset()
 

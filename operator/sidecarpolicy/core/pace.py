@@ -31,9 +31,10 @@ def budgets(decisions: Sequence[Decision], snapshot: Snapshot) -> dict[str, Budg
     rolling: Counter[str] = Counter()
     for decision in decisions:
         counts.update((key, each.state) for key, each in decision.standings.items())
+        rolling.update(decision.rolling)
         workload = decision.case.workload
         if not workload.rollout.settled:
-            rolling.update(decision.recorded | snapshot.taken_out.get(workload.ref, frozenset()))
+            rolling.update(snapshot.taken_out.get(workload.ref, frozenset()) - decision.rolling)
     known = {
         policy.key: _budget(
             policy.spec,

@@ -11,6 +11,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.case import case_of
 from sidecarpolicy.core.decision import Decision, decide
 from sidecarpolicy.core.facts import Ref
+from sidecarpolicy.core.failure import deadlines
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.pace import Budget, budgets
 from sidecarpolicy.core.snapshot import Refusals, Snapshot
@@ -21,13 +22,15 @@ from sidecarpolicy.core.standing import Standing, TemplateChange
 class Plan:
     """Changes to make, and by policy key how every concerned workload stands.
 
-    `recorded` are the keys of all policies that the namespace's records name, each with the latest
-    time (RFC 3339, UTC) at which such a record may have been written.
+    `recorded` are the keys of all policies that the namespace's records and holds name, each with
+    the latest time (RFC 3339, UTC) at which such a one may have been written. `due` is when the
+    next rollout will have failed, in seconds since 1970, if none gets further.
     """
 
     changes: tuple[TemplateChange, ...]
     standings: Mapping[str, tuple[Standing, ...]]
     recorded: Mapping[str, str] = field(default_factory=dict)
+    due: float | None = None
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -45,6 +48,7 @@ def plan(snapshot: Snapshot) -> Plan:
         changes=tuple(each.change for each in decisions if each.change is not None),
         standings={key: tuple(each) for key, each in standings.items()},
         recorded=_recorded(decisions),
+        due=min((end for each in decisions for end in deadlines(each.case)), default=None),
     )
 
 
@@ -53,7 +57,8 @@ def _recorded(decisions: Iterable[Decision]) -> Mapping[str, str]:
     for decision in decisions:
         workload = decision.case.workload
         time = max(workload.created, workload.written)
-        times.update((key, max(time, times.get(key, ""))) for key in decision.recorded)
+        named = decision.recorded.union(each.policy for each in workload.holds)
+        times.update((key, max(time, times.get(key, ""))) for key in named)
     return times
 
 
@@ -74,7 +79,7 @@ def _paced(wishes: Sequence[Decision], snapshot: Snapshot) -> Iterator[Decision]
 
 def _urgency(decision: Decision) -> tuple[bool, Ref]:
     workload = decision.case.workload
-    return workload.rollout.settled, workload.ref
+    return workload.rollout.settled and not decision.reverted, workload.ref
 
 
 def _waits(
@@ -93,7 +98,7 @@ def _waits(
         budget = available[key]
         if budget.stopped is not None and not decision.takes_out(key):
             waits[key] = budget.stopped
-        elif free:
+        elif free or key in decision.reverted:
             continue
         elif budget.slots > 0:
             budget.slots -= 1

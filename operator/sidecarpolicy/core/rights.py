@@ -69,6 +69,7 @@ CONTROLLER: Final = (
         ("", "nodes", "list watch patch"),
         ("", "namespaces", "list watch"),
         ("apps", "deployments statefulsets daemonsets", "list watch patch"),
+        ("apps", "replicasets controllerrevisions", "list"),
         ("batch", "cronjobs", "list watch patch"),
         ("batch", "jobs", "list watch"),
         ("", "pods", "list watch create"),

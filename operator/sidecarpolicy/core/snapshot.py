@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.standing import Refusal
 
 Refusals = Mapping[tuple[Ref, str], Refusal]
@@ -62,3 +63,7 @@ class Snapshot:
     """Whether the workloads are being created now: a paused policy freezes only what exists."""
     webhook: bool = True
     """Whether the API server asks our webhook about new Pods, as far as is known."""
+    now: float = 0.0
+    """The time in seconds since 1970, by which rollouts are late; 0 where nothing is judged."""
+    origins: Mapping[Ref, Origin] = field(default_factory=dict)
+    """Where rollouts come from that may have failed, as far as that was read."""

@@ -10,7 +10,6 @@ from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.jsonpatch import Patch
 from sidecarpolicy.core.overhead import Overhead
-from sidecarpolicy.core.rollout import RolloutFacts
 
 
 class State(StrEnum):
@@ -38,6 +37,14 @@ class Standing:
     leaving: bool = False
     overhead: Overhead | None = None
     pods: int = 0
+    given_up: bool = False
+    """Whether its rollout takes no place any more, because it failed."""
+
+    @property
+    def unclear(self) -> bool:
+        """Whether its rollout stopped, and nobody knows yet because of whom."""
+        said = self.finding.reason if self.finding is not None else None
+        return self.state is State.UPDATING and said is Reason.API_UNAVAILABLE
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,10 @@ class TemplateChange:
     leftovers: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
     rehearsal: Patch = field(default_factory=list)
     """The difference to a template that has all that this one promises its Pods."""
+    holding: Patch = field(default_factory=list)
+    """What is written in the same patch about revisions that stay out (core.held)."""
+    failed: frozenset[str] = frozenset()
+    """Keys of those policies whose parts are taken out because their rollout failed."""
     owner: str | None = None
     """Another controller that may take the change back."""
 
@@ -70,7 +81,7 @@ class TemplateChange:
     @property
     def patch(self) -> Patch:
         """What the API server is sent."""
-        return [*self.guard, *self.difference]
+        return [*self.guard, *self.holding, *self.difference]
 
 
 @dataclass(frozen=True)
@@ -80,17 +91,6 @@ class Refusal:
     revision: str
     generation: int
     finding: Finding
-
-
-def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
-    """Where a workload is that carries the current revision."""
-    if rollout.deadline_exceeded:
-        return Standing(
-            ref,
-            State.FAILED,
-            Finding(Reason.PROGRESS_DEADLINE_EXCEEDED, f"its rollout stopped: {rollout.message}"),
-        )
-    return Standing(ref, State.CURRENT if rollout.finished else State.UPDATING)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,10 @@ def _after(key: str, standing: Standing, attempt: Attempt | None) -> Standing | 
             replace(standing, state=State.SKIPPED, finding=attempt.idle) if concerned else standing
         )
     if attempt.failure is not None:
-        failed = replace(standing, state=State.PENDING, finding=attempt.failure)
+        # What failed to roll out has failed, also if it could not be taken out.
+        state = State.FAILED if standing.state is State.FAILED else State.PENDING
+        failed = replace(standing, state=state, finding=attempt.failure)
         return failed if concerned else standing
-    rolls = standing.state is State.CURRENT or (concerned and standing.state is State.PENDING)
+    current = standing.state is State.CURRENT and bool(attempt.change.difference)
+    rolls = current or (concerned and standing.state is State.PENDING)
     return Standing(standing.ref, State.UPDATING) if rolls else standing

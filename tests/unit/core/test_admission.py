@@ -1,6 +1,7 @@
 """Admission: every row of the tables "Where the change is made", "Which Pods", "UPDATE"."""
 
 import copy
+import json
 from typing import Any
 
 import jsonpatch
@@ -9,6 +10,7 @@ import pytest
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
 from sidecarpolicy.core.admission import Answer, admit
 from sidecarpolicy.core.facts import policy_facts
+from sidecarpolicy.core.held import Because, Hold, encode_holds
 from sidecarpolicy.webhook.memory import Memory
 from tests.support.builders import policy_object, sidecar
 from tests.support.cluster import cron_job, deployment, stateful_set
@@ -364,3 +366,69 @@ def test_the_second_of_two_reviews_changes_nothing() -> None:
     view = memory(policy(**FULL))
     once = injected(view, **OWN)
     assert admit(request(once, kind="Deployment"), view).patch == []
+
+
+HELD = "sidecarpolicy.dev/held"
+
+
+def failed_here(one: JSON) -> JSON:
+    """The annotation that keeps a policy's current revision out."""
+    facts = policy_facts(one)
+    assert facts.desired is not None
+    hold = Hold(facts.key, facts.desired.revision, Because.ROLLOUT_FAILED)
+    return {HELD: encode_holds([hold])}
+
+
+def with_annotations(obj: JSON, annotations: JSON) -> JSON:
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+WRONG: JSON = {"pod": {"containers": [{"name": "web", "image": "wrong"}]}}
+
+
+@pytest.mark.parametrize(
+    "old", [None, with_annotations(deployment(), failed_here(policy()))], ids=["create", "edit"]
+)
+def test_what_failed_stays_out_also_when_owners(old: JSON | None) -> None:
+    new = with_annotations(deployment(**WRONG), failed_here(policy()))
+    assert admitted(new, memory(policy()), kind="Deployment", old=old) == new
+
+
+def test_a_new_revision_comes_in_with_its_owners_edit_and_ends_the_hold() -> None:
+    old = with_annotations(deployment(), failed_here(policy()))
+    new = with_annotations(deployment(**WRONG), failed_here(policy()))
+    newer = policy(sidecars=[sidecar(image="newer")])
+    made = admitted(new, memory(newer), kind="Deployment", old=old)
+    assert sidecars(template(made)["spec"]) == ["shipper"]
+    assert made["metadata"]["annotations"] == {}
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"a": "b"}], ids=["no", "empty", "other"])
+def test_a_hold_that_is_dropped_with_an_edit_is_put_back_beside_annotations(
+    annotations: JSON | None,
+) -> None:
+    old = with_annotations(deployment(), failed_here(policy()))
+    new = deployment(**WRONG)
+    if annotations is not None:
+        new = with_annotations(new, annotations)
+    made = admitted(new, memory(policy()), kind="Deployment", old=old)
+    assert made == with_annotations(new, {**(annotations or {}), **failed_here(policy())})
+
+
+def test_a_template_with_what_failed_is_stored_without_it() -> None:
+    with_it = admitted(deployment(), memory(policy()), kind="Deployment")
+    old = with_annotations(deployment(), failed_here(policy()))
+    undone = with_annotations(with_it, failed_here(policy()))
+    made = admitted(undone, memory(policy()), kind="Deployment", old=old)
+    assert template(made) == template(deployment())
+
+
+def test_pods_of_a_daemon_set_get_nothing_of_a_revision_that_failed_there() -> None:
+    one = policy()
+    facts = policy_facts(one)
+    assert facts.desired is not None
+    said = {ROLLOUT_ANNOTATION: json.dumps({facts.key: f"!{facts.desired.revision}"})}
+    daemon = pod(spec=pinned("new"), annotations=said, **owned("DaemonSet"))
+    assert admitted(daemon, memory(one), kind="Pod") == daemon
+    newer = policy(sidecars=[sidecar(image="newer")])
+    assert sidecars(admitted(daemon, memory(newer), kind="Pod")["spec"]) == ["shipper"]

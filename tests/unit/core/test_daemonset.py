@@ -1,16 +1,21 @@
 """DaemonSets: one annotation a revision, and Jobs: nothing at all."""
 
+import json
 from typing import Any
 
 import pytest
 
 from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.facts import WorkloadFacts, workload_facts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.held import read_holds
+from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.plan import plan
 from sidecarpolicy.core.standing import Attempt, State, report
 from tests.support.builders import deployment, pods_of, policy, sidecar, snapshot, template
+from tests.support.plans import stored
 
 KEY = "SidecarPolicy/log-shipper"
 TARGETS = [{"kind": "DaemonSet"}, {"kind": "Job"}]
@@ -138,3 +143,78 @@ def test_a_job_that_ended_is_over() -> None:
     ended = deployment("nightly", status={"conditions": [{"type": "Failed", "status": "True"}]})
     assert workload_facts(ended, kind="Job").over
     assert not job().over
+
+
+def failed() -> WorkloadFacts:
+    """A DaemonSet that does not get further with our revision."""
+    status = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 1, "numberAvailable": 2}
+    return workload_facts(deployment(pods=marked(), status=status), kind="DaemonSet")
+
+
+def reverting() -> Any:
+    """The DaemonSet as it is stored after its rollout failed."""
+    ours = policy(targets=TARGETS)
+    origins = {failed().ref: Origin(1.0, frozenset({KEY}))}
+    start = snapshot(policies=(ours,), workloads=(failed(),), origins=origins, now=9_000.0)
+    (change,) = plan(start).changes
+    assert change.taken_out == change.policies == {KEY}
+    return stored(deployment(pods=marked()), change.patch)
+
+
+def test_pods_of_a_daemon_set_are_told_by_its_template_what_failed_and_stays_out() -> None:
+    raw = reverting()
+    ours = policy(targets=TARGETS)
+    assert ours.desired is not None
+    said = json.loads(raw["spec"]["template"]["metadata"]["annotations"][ROLLOUT_ANNOTATION])
+    assert said[KEY] == f"!{ours.desired.revision}"
+    held = workload_facts(raw, kind="DaemonSet")
+    decided = plan(snapshot(policies=(ours,), workloads=(held,)))
+    assert decided.changes == ()
+    assert [each.state for each in decided.standings[KEY]] == [State.FAILED]
+
+
+def test_what_stays_out_of_a_daemon_set_goes_with_its_policy_or_makes_way_for_its_next() -> None:
+    held = workload_facts(reverting(), kind="DaemonSet")
+    (change,) = plan(snapshot(workloads=(held,), gone=frozenset({KEY}))).changes
+    assert change.template == template()
+    newer = policy(targets=TARGETS, sidecars=[sidecar(image="newer")])
+    (change,) = plan(snapshot(policies=(newer,), workloads=(held,))).changes
+    assert read_holds(stored(reverting(), change.patch)["metadata"]) == ()
+    assert newer.desired is not None
+    assert daemonset.revisions(change.template) == {KEY: newer.desired.revision}
+
+
+def test_a_hold_that_somebody_took_away_lets_the_revision_in_again() -> None:
+    raw = reverting()
+    del raw["metadata"]["annotations"]
+    again = workload_facts(raw, kind="DaemonSet")
+    (change,) = plan(snapshot(policies=(policy(targets=TARGETS),), workloads=(again,))).changes
+    assert change.template == marked()
+
+
+@pytest.mark.parametrize(
+    ("now", "fields", "state"),
+    [
+        (600.0, {}, State.UPDATING),
+        (601.0, {}, State.FAILED),
+        (1_200.0, {}, State.FAILED),
+        (1_201.0, {}, State.UPDATING),
+        (601.0, {"rollout": {"onFailure": "Pause"}}, State.UPDATING),
+    ],
+    ids=[
+        "before the deadline",
+        "at the deadline",
+        "a little later",
+        "much later, when a node may have gone down",
+        "at the deadline, with nothing that would tell of it later",
+    ],
+)
+def test_a_daemon_set_whose_last_pod_does_not_start_has_failed_or_not(
+    now: float, fields: Any, state: State
+) -> None:
+    status = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}
+    last = workload_facts(deployment(pods=marked(), status=status), kind="DaemonSet")
+    ours = policy(targets=TARGETS, **fields)
+    origins = {last.ref: Origin(1.0, frozenset({KEY}))}
+    decided = plan(snapshot(policies=(ours,), workloads=(last,), origins=origins, now=now))
+    assert [each.state for each in decided.standings[KEY]] == [state]

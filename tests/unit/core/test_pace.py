@@ -24,6 +24,7 @@ from tests.support.plans import (
     MESH,
     ON,
     STOPPED,
+    brought,
     changed,
     cluster_policy,
     injected,
@@ -152,18 +153,20 @@ def test_only_so_many_workloads_roll_at_one_time() -> None:
 
 
 def test_a_rollout_stops_when_too_many_workloads_failed_and_a_new_revision_goes_on() -> None:
-    start = snapshot(policies=(policy(rollout={"maxConcurrent": 1}),), workloads=many(3))
+    slow = {"maxConcurrent": 1, "onFailure": "Pause"}
+    start = snapshot(policies=(policy(rollout=slow),), workloads=many(3))
     failed = rolled(start.workloads[0], of=plan(start), updatedReplicas=1, conditions=STOPPED)
-    then = replace(start, workloads=(failed, *start.workloads[1:]))
+    left = (failed, *start.workloads[1:])
+    then = replace(start, workloads=left, origins=brought(failed.ref))
     stopped = plan(then)
     assert changed(stopped) == []
     assert set(states(stopped).values()) == {
-        (State.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED),
+        (State.FAILED, Reason.ROLLOUT_FAILED),
         (State.PENDING, Reason.ROLLOUT_STOPPED),
     }
-    more = policy(rollout={"maxConcurrent": 1, "maxFailed": 2})
+    more = policy(rollout={**slow, "maxFailed": 2})
     assert changed(plan(replace(then, policies=(more,)))) == ["web-01"]
-    mended = policy(rollout={"maxConcurrent": 1}, sidecars=[sidecar(image="mended")])
+    mended = policy(rollout=slow, sidecars=[sidecar(image="mended")])
     assert changed(plan(replace(then, policies=(mended,)))) == ["web-00"]
 
 

@@ -187,15 +187,6 @@ def test_a_name_clash_shows_as_conflicted() -> None:
         pytest.param(
             {"observedGeneration": 2, "availableReplicas": 1}, State.UPDATING, id="one is not ready"
         ),
-        pytest.param(
-            {
-                "observedGeneration": 2,
-                "updatedReplicas": 1,
-                "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}],
-            },
-            State.FAILED,
-            id="the deadline passed",
-        ),
     ],
 )
 def test_a_patched_deployment_is_as_far_as_its_rollout(status: Any, state: State) -> None:

@@ -23,7 +23,7 @@ from tests.support.builders import (
     template,
     workload,
 )
-from tests.support.plans import KEY, STOPPED, after, changed, many, states
+from tests.support.plans import KEY, STOPPED, after, brought, changed, many, states
 
 JSON = dict[str, Any]
 AT_PODS: JSON = {"injectAt": "Pod"}
@@ -66,12 +66,12 @@ def test_planning_the_result_of_a_plan_changes_nothing() -> None:
 def test_a_marked_workload_is_current_only_when_its_owners_rollout_is_finished() -> None:
     rolling = after(plan(view(workload())), status={"observedGeneration": 1})
     assert states(plan(view(rolling))) == {"web": (State.UPDATING, None)}
-    stuck = after(plan(view(workload())), status={"observedGeneration": 2, "conditions": _failed()})
-    assert states(plan(view(stuck))) == {"web": (State.FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED)}
-
-
-def _failed() -> list[JSON]:
-    return [{**each, "status": "False"} for each in STOPPED]
+    gave_up = {"observedGeneration": 2, "updatedReplicas": 1, "conditions": STOPPED}
+    stuck = after(plan(view(workload())), status=gave_up)
+    found = plan(replace(view(stuck), origins=brought(stuck.ref)))
+    assert states(found) == {"web": (State.FAILED, Reason.ROLLOUT_FAILED)}
+    (change,) = found.changes
+    assert change.template == template()
 
 
 def test_a_new_revision_changes_the_annotation_and_another_selector_does_not() -> None:
@@ -118,8 +118,10 @@ def test_an_older_promise_is_held_while(fields: JSON, nodes: NodeTally, reason: 
 def test_workloads_are_marked_at_the_pace_of_the_policy() -> None:
     start = view(*many(20), rollout={"maxConcurrent": "10%"})
     assert len(changed(plan(start))) == 2
-    failed = after(plan(view(workload())), status={"observedGeneration": 2, "conditions": STOPPED})
-    stopped = view(failed, *many(3))
+    gave_up = {"observedGeneration": 2, "updatedReplicas": 1, "conditions": STOPPED}
+    failed = after(plan(view(workload())), status=gave_up)
+    paused = view(failed, *many(3), rollout={"onFailure": "Pause"})
+    stopped = replace(paused, origins=brought(failed.ref))
     assert plan(stopped).changes == ()
     assert states(plan(stopped))["web-00"] == (State.PENDING, Reason.ROLLOUT_STOPPED)
 

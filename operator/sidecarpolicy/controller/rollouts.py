@@ -1,0 +1,83 @@
+"""Rollouts: reads where those come from that may have failed, once for each change of a template.
+
+Asks only while one of ours rolls and says too little itself, or is late (core.failure). What
+cannot be read is asked again; until then nobody is blamed.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from sidecarpolicy.api.models import TargetKind
+from sidecarpolicy.cluster.api import Api
+from sidecarpolicy.cluster.resources import CONTROLLER_REVISIONS, REPLICA_SETS
+from sidecarpolicy.controller.inventory import Inventory
+from sidecarpolicy.core.facts import Ref, WorkloadFacts
+from sidecarpolicy.core.failure import in_question
+from sidecarpolicy.core.origin import Origin, Stage, origin, stage
+from sidecarpolicy.core.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+_IN_FLIGHT = 8
+_AGAIN_SECONDS = 5.0
+
+
+class Rollouts:
+    """Remembers each origin for as long as its workload is in question."""
+
+    def __init__(self, api: Api, inventory: Inventory) -> None:
+        self._api = api
+        self._inventory = inventory
+        self._known: dict[Ref, tuple[tuple[str, str], Origin]] = {}
+        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def seen(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the origins of all that is in question in it."""
+        asked = in_question(snapshot)
+        found = await asyncio.gather(*(self._origin(each) for each in asked))
+        self._forget(snapshot.namespace, keep=frozenset(each.ref for each in asked))
+        return replace(snapshot, origins=self._told(asked, found))
+
+    def _told(
+        self, asked: tuple[WorkloadFacts, ...], found: list[Origin | None]
+    ) -> Mapping[Ref, Origin]:
+        cause = self._inventory.pods.cause
+        pairs = zip(asked, found, strict=True)
+        return {each.ref: replace(read, cause=cause(each.ref)) for each, read in pairs if read}
+
+    async def _origin(self, workload: WorkloadFacts) -> Origin | None:
+        change = workload.uid, workload.progress.change
+        known, held = self._known.get(workload.ref, (None, None))
+        if known == change:
+            return held
+        async with self._slots:
+            stages = await stages_of(workload, self._api)
+        read = origin(stages or (), kind=workload.ref.kind)
+        if read is None:
+            self._inventory.dirty_scopes.mark_later(workload.ref.namespace, _AGAIN_SECONDS)
+        else:
+            self._known[workload.ref] = change, read
+        return read
+
+    def _forget(self, namespace: str, *, keep: frozenset[Ref]) -> None:
+        gone = [ref for ref in self._known if ref.namespace == namespace and ref not in keep]
+        for ref in gone:
+            del self._known[ref]
+
+
+async def stages_of(workload: WorkloadFacts, api: Api) -> tuple[Stage, ...] | None:
+    """The templates that a workload has had, as far as they are kept; None if nobody knows."""
+    deployment = workload.ref.kind == TargetKind.DEPLOYMENT
+    listed = await api.list_all(
+        REPLICA_SETS if deployment else CONTROLLER_REVISIONS,
+        namespace=workload.ref.namespace,
+        labels=workload.progress.selector,
+        keep=partial(stage, owner=workload.uid, proven=workload.progress.proven),
+    )
+    if not listed.done:
+        log.warning("%s: its history is not read: %s", workload.ref, listed.message)
+        return None
+    return tuple(filter(None, listed.items))

@@ -1,0 +1,237 @@
+"""Failure: has a workload's rollout failed, is a policy's revision to blame, and what follows.
+
+Pure; the clock is in the snapshot. Only a rollout that brought a policy's current revision can
+fail because of it (core.origin): what failed before, or because of its owner's later change,
+is waited for and never taken back. A revision that failed and was taken out is kept out by a
+hold on the workload (core.held), from which all this follows again after a restart.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecarpolicy.api.models import OnFailure, TargetKind
+from sidecarpolicy.api.names import HELD_ANNOTATION
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.case import Case, case_of, leaving, opts_out
+from sidecarpolicy.core.daemonset import kept_out
+from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.held import Because, Hold
+from sidecarpolicy.core.origin import Origin
+from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.times import seconds
+
+_OURS = b"sidecarpolicy.dev/"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """That a rollout with a policy's current revision failed; `ours` if that is to blame, None if
+    nobody knows yet.
+    """
+
+    ours: bool | None
+    finding: Finding
+
+
+def failure(policy: PolicyFacts, case: Case) -> Failure | None:
+    """Whether and how the workload's rollout failed under the policy's current revision."""
+    if not _rolls(policy, case) or not _late(policy, case):
+        return None
+    how = case.workload.rollout.message
+    found = case.snapshot.origins.get(case.workload.ref)
+    if found is None:
+        message = f"its rollout stopped ({how}), and what it brought could not be read yet"
+        return Failure(None, Finding(Reason.API_UNAVAILABLE, message))
+    if policy.key not in found.policies:
+        why = _FIRST if found.first else _BEFORE
+        message = f"its rollout stopped ({how}), {why}"
+        return Failure(False, Finding(Reason.PROGRESS_DEADLINE_EXCEEDED, message))
+    return Failure(True, Finding(Reason.ROLLOUT_FAILED, _told(policy, case, found)))
+
+
+_FIRST = "and no earlier one worked that it could be compared with: not counted as failed"
+_BEFORE = "but not because of this policy, whose sidecars were there before: not counted as failed"
+
+
+def _told(policy: PolicyFacts, case: Case, found: Origin) -> str:
+    said = f"its rollout failed with {_revision(policy)}: {_cause(case, found)}"
+    if policy.spec is None or policy.spec.rollout.on_failure is OnFailure.REVERT:
+        return said
+    return f"{said}; it is left as it is (onFailure: Pause): mend the policy or the workload"
+
+
+def _cause(case: Case, found: Origin) -> str:
+    """What was seen when it failed; kept in the hold, because nothing shows it afterwards."""
+    parts = [case.workload.rollout.message, found.cause]
+    if found.mixed:
+        parts.append("its owner's own change came with the same rollout")
+    return "; ".join(filter(None, parts))
+
+
+def _revision(policy: PolicyFacts) -> str:
+    return f"revision {policy.desired.revision}" if policy.desired is not None else "its revision"
+
+
+def _rolls(policy: PolicyFacts, case: Case) -> bool:
+    """Whether a change of the template is under way that has the policy's current revision."""
+    workload = case.workload
+    if policy.desired is None or workload.rollout.finished or not workload.progress.change:
+        return False
+    return case.revisions.get(policy.key) == policy.desired.revision
+
+
+def _since(case: Case) -> float | None:
+    """When the rollout last got further, or began, in seconds since 1970."""
+    seen = case.workload.progress.seen
+    if seen:
+        return seconds(seen)
+    found = case.snapshot.origins.get(case.workload.ref)
+    return found.began if found is not None else None
+
+
+def _end(policy: PolicyFacts, case: Case) -> float | None:
+    """Until when the policy waits for progress."""
+    since = _since(case)
+    if since is None or policy.spec is None:
+        return None
+    return since + policy.spec.rollout.progress_deadline_seconds
+
+
+def _late(policy: PolicyFacts, case: Case) -> bool:
+    """Whether it was waited for long enough, by its own controller's measure or the policy's."""
+    if case.workload.rollout.deadline_exceeded:
+        return True
+    end, now = _end(policy, case), case.snapshot.now
+    if end is None or now < end:
+        return False
+    return not case.workload.progress.replaced or now < end + _noticed_for(policy)
+
+
+def _noticed_for(policy: PolicyFacts) -> float:
+    """For how many seconds after the deadline a failure counts that nothing tells from later
+    trouble, such as a node that went down. Only what is taken out at once leaves a trace of it.
+    """
+    if policy.spec is None or policy.spec.rollout.on_failure is not OnFailure.REVERT:
+        return 0.0
+    return max(float(policy.spec.rollout.progress_deadline_seconds), _AT_LEAST)
+
+
+_AT_LEAST = 60.0
+
+
+def deadlines(case: Case) -> Iterator[float]:
+    """When, in seconds since 1970, rollouts with current revisions will have failed."""
+    for policy in case.selected_by:
+        end = _end(policy, case) if _rolls(policy, case) else None
+        if end is not None and end > case.snapshot.now:
+            yield end
+
+
+def in_question(snapshot: Snapshot) -> tuple[WorkloadFacts, ...]:
+    """Workloads about whose rollout more has to be known than they say themselves: it may have
+    failed, or nothing in them says since when it lasts.
+    """
+    cases = (case_of(each, snapshot) for each in snapshot.workloads if _may_fail(each))
+    return tuple(
+        case.workload
+        for case in cases
+        if any(
+            _rolls(policy, case) and (not case.workload.progress.seen or _late(policy, case))
+            for policy in case.selected_by
+        )
+    )
+
+
+def _may_fail(workload: WorkloadFacts) -> bool:
+    """Without a look into the template, which takes a while for ten thousand of them."""
+    rolling = bool(workload.progress.change) and not workload.rollout.finished
+    return rolling and _OURS in workload.template
+
+
+def stuck(policy: PolicyFacts, case: Case) -> bool:
+    """Whether the workload's rollout failed because of somebody else, so that nothing new may
+    join in.
+    """
+    found = case.snapshot.origins.get(case.workload.ref)
+    if found is None or policy.key in found.policies:
+        return False
+    return any(failure(each, case) is not None for each in case.selected_by)
+
+
+def kept_out_by(policy: PolicyFacts, case: Case) -> Finding | None:
+    """That the policy's current revision failed here and stays out, or None."""
+    if policy.desired is None:
+        return None
+    hold = _hold(policy, case)
+    if hold is None:
+        return None
+    ref = case.workload.ref
+    cause = f": {hold.message}" if hold.message else ""
+    message = (
+        f"its rollout failed with revision {hold.revision}{cause}. That was taken out and stays "
+        "out until the policy's sidecars change; to try it once more: kubectl -n "
+        f"{ref.namespace} annotate {ref.kind.lower()}/{ref.name} {HELD_ANNOTATION}-"
+    )
+    return Finding(Reason.ROLLOUT_FAILED, message)
+
+
+def _hold(policy: PolicyFacts, case: Case) -> Hold | None:
+    """The hold on the current revision; a DaemonSet's Pods know it from their template."""
+    assert policy.desired is not None
+    revision = policy.desired.revision
+    wanted = policy.key, revision, Because.ROLLOUT_FAILED
+    for each in case.workload.holds:
+        if (each.policy, each.revision, each.reason) == wanted:
+            return each
+    return Hold(*wanted) if case.of_pod and _kept_out(policy, case) == revision else None
+
+
+def _kept_out(policy: PolicyFacts, case: Case) -> str | None:
+    return kept_out(case.revisions.get(policy.key, ""))
+
+
+def reverts(policy: PolicyFacts, case: Case) -> bool:
+    """Whether the policy's parts are to be taken out, because their revision failed here."""
+    spec, wish = policy.spec, policy.desired
+    if spec is None or wish is None or spec.paused or policy.key in case.waits:
+        return False
+    if kept_out_by(policy, case) is not None:
+        return _carries(policy, case, wish.revision)
+    failed = failure(policy, case)
+    return spec.rollout.on_failure is OnFailure.REVERT and failed is not None and bool(failed.ours)
+
+
+def _carries(policy: PolicyFacts, case: Case, revision: str) -> bool:
+    """Whether Pods of the template would have a revision; a DaemonSet has to say if not."""
+    if case.workload.ref.kind == TargetKind.DAEMON_SET and not case.of_pod:
+        return _kept_out(policy, case) != revision
+    return case.revisions.get(policy.key) == revision
+
+
+def new_hold(policy: PolicyFacts, case: Case) -> Hold | None:
+    """What keeps a revision out that is taken out now for having failed."""
+    found = case.snapshot.origins.get(case.workload.ref)
+    if policy.desired is None or found is None or kept_out_by(policy, case) is not None:
+        return None
+    cause = _cause(case, found)[:_MAX_CAUSE]
+    return Hold(policy.key, policy.desired.revision, Because.ROLLOUT_FAILED, message=cause)
+
+
+_MAX_CAUSE = 300
+
+
+def ended(hold: Hold, case: Case, *, carried: str | None) -> bool:
+    """Whether a hold is over: its policy has another revision in the template (`carried`), does
+    not select the workload any more, is proved gone, or the owner opted out.
+    """
+    if hold.policy in case.waits:
+        return False
+    policy = next((e for e in case.snapshot.policies if e.key == hold.policy), None)
+    if policy is None:
+        return hold.policy in case.snapshot.gone
+    if policy.spec is None or policy.desired is None:
+        return False
+    left = leaving(policy, case) and not policy.spec.paused
+    newer = carried == policy.desired.revision != hold.revision
+    return opts_out(case) or left or newer

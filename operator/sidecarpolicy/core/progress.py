@@ -1,0 +1,84 @@
+"""Progress: which change of its template a workload rolls out, and when that last got further.
+
+Read from the workload alone. What came to be wrong after a change was rolled out once, such as
+a node that went down, is no rollout's fault. Deployments and StatefulSets say themselves that
+they arrived; a DaemonSet does not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+RawObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a workload's controller sees its latest change.
+
+    `change` tells it from any other; empty if it was rolled out once, is not observed yet, or
+    stands still on purpose. `seen` is when it last got further, RFC 3339; empty where the
+    controller does not tell. `proven` names the ControllerRevision that was rolled out before.
+    """
+
+    change: str = ""
+    seen: str = ""
+    proven: str = ""
+    replaced: bool = False
+    """Whether no Pod of an older template is left, in a DaemonSet: what is wrong with its Pods may
+    have come later then.
+    """
+    one_by_one: bool = False
+    """Whether a Pod that is not ready keeps the next from being made anew (OrderedReady)."""
+    selector: str = ""
+    """Its `matchLabels`, as a query of the API server takes them."""
+
+
+def progress(obj: RawObject, *, kind: str) -> Progress:
+    """The progress of a raw workload; kinds that do not roll make none."""
+    rule = _RULES.get(kind)
+    if rule is None:
+        return Progress()
+    status, generation = obj.get("status") or {}, obj["metadata"].get("generation", 0)
+    labels = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    if status.get("observedGeneration", 0) < generation:
+        return replace(Progress(), selector=selector)
+    return replace(rule(obj["spec"], status, str(generation)), selector=selector)
+
+
+def _deployment(spec: RawObject, status: RawObject, generation: str) -> Progress:
+    """Without progressDeadlineSeconds there is no condition: then old Pods show that it rolls."""
+    conditions = status.get("conditions") or ()
+    found = next((each for each in conditions if each["type"] == "Progressing"), None)
+    if found is None:
+        rolling = status.get("replicas", 0) > status.get("updatedReplicas", 0)
+        return Progress(generation if rolling and not spec.get("paused") else "")
+    stands = spec.get("paused") or found.get("reason") in _STANDING
+    return Progress("" if stands else generation, seen=found.get("lastUpdateTime") or "")
+
+
+_STANDING = ("NewReplicaSetAvailable", "DeploymentPaused")
+
+
+def _stateful_set(spec: RawObject, status: RawObject, _: str) -> Progress:
+    current, updated = status.get("currentRevision", ""), status.get("updateRevision", "")
+    return Progress(
+        updated if updated != current else "",
+        proven=current,
+        one_by_one=spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady",
+    )
+
+
+def _daemon_set(_: RawObject, status: RawObject, generation: str) -> Progress:
+    wanted, updated = (
+        status.get(each, 0) for each in ("desiredNumberScheduled", "updatedNumberScheduled")
+    )
+    return Progress(generation, replaced=updated >= wanted)
+
+
+_RULES: Mapping[str, Callable[[RawObject, RawObject, str], Progress]] = {
+    "Deployment": _deployment,
+    "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
+}
