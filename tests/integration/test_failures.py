@@ -17,6 +17,8 @@ from tests.support.cluster import (
     deployment,
     policy,
     problems,
+    stateful_set,
+    writes_in,
 )
 from tests.support.pods import running
 from tests.support.processes import Controller, Webhook
@@ -149,6 +151,62 @@ def test_what_fails_because_of_its_owner_is_neither_counted_nor_taken_back(
     assert shop.sidecars("web") == ["shipper"]
     shop.apply(deployment("api", replicas=1))
     shop.wait_status("log-shipper", current=1, pending=1)
+
+
+def pods_by_name(shop: Namespace) -> dict[str, str]:
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in running(shop)}
+
+
+def deleted_by_us(shop: Namespace) -> list[str]:
+    events = [each for each in writes_in(shop) if each["verb"] == "delete"]
+    return [each["objectRef"]["name"] for each in events]
+
+
+def test_a_stateful_set_that_waits_for_its_failed_pod_is_rescued(shop: Namespace) -> None:
+    shop.apply(stateful_set(replicas=3))
+    settled(shop, "statefulset")
+    before = pods_by_name(shop)
+    shop.apply(greedy())
+    eventually(lambda: held(shop, "statefulset", "db"), seconds=60)
+    settled(shop, "statefulset")
+    assert deleted_by_us(shop) == ["db-2"]
+    after = pods_by_name(shop)
+    assert {name for name in before if before[name] != after[name]} == {"db-2"}
+    shop.wait_status("log-shipper", failed=1)
+    mend(shop)
+    shop.wait_status("log-shipper", current=1, seconds=60)
+
+
+def test_without_the_right_to_delete_it_the_status_has_the_command(shop: Namespace) -> None:
+    shop.apply(stateful_set(replicas=2))
+    settled(shop, "statefulset")
+    role = json.loads(shop.kubectl("get", "clusterrole", "sidecarpolicy-controller", "-o", "json"))
+    index = next(at for at, rule in enumerate(role["rules"]) if "delete" in rule["verbs"])
+    path, verbs = f"/rules/{index}/verbs", role["rules"][index]["verbs"]
+    fewer = [each for each in verbs if each != "delete"]
+    change = [{"op": "replace", "path": path, "value": fewer}]
+    shop.patch("clusterrole", "sidecarpolicy-controller", change)
+    try:
+        shop.apply(greedy())
+        command = f"kubectl -n {shop.name} delete pod db-1"
+        said = eventually(
+            lambda: problems(shop.status("log-shipper")),
+            until=lambda found: bool(found) and command in found[0]["message"],
+            seconds=60,
+        )
+        assert said[0]["reason"] == "RolloutFailed"
+        shop.kubectl("delete", "pod", "db-1")
+        settled(shop, "statefulset")
+        eventually(
+            lambda: problems(shop.status("log-shipper")),
+            until=lambda found: command not in found[0]["message"],
+        )
+    finally:
+        shop.patch(
+            "clusterrole",
+            "sidecarpolicy-controller",
+            [{"op": "replace", "path": path, "value": verbs}],
+        )
 
 
 def daemon_set() -> JSON:

@@ -135,12 +135,19 @@ class Api:
         return await self._patch(f"{path}{subresource and '/' + subresource}", patch, _MERGE_PATCH)
 
     async def delete(
-        self, resource: Resource, *, name: str, uid: str, namespace: str | None = None
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        uid: str,
+        namespace: str | None = None,
+        version: str | None = None,
     ) -> Outcome:
         """Deletes the very object of this uid, dependents in the background; a CONFLICT if another
-        has its name by now.
+        has its name by now, or if it is not of this resourceVersion any more, where one is given.
         """
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        seen = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
+        options = {"preconditions": seen, "propagationPolicy": "Background"}
         return await self._request(
             "DELETE",
             resource.path(namespace=namespace, name=name),

@@ -26,6 +26,7 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
+from sidecarpolicy.controller.rescue import Rescue
 from sidecarpolicy.controller.rollouts import Rollouts
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
@@ -76,6 +77,7 @@ class Reconciler:
         self._daemons = Daemons(api, inventory)
         self._foreign = Foreign()
         self._rollouts = Rollouts(api, inventory)
+        self._rescue = Rescue(api, inventory)
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
@@ -135,6 +137,7 @@ class Reconciler:
             self._inventory.dirty_scopes.mark(namespace)
             return
         self._note(snapshot, decided, attempts, asked=asked)
+        await self._rescue.look(snapshot)
         await self._tell(snapshot, decided)
         await self._report(namespace)
 
@@ -156,6 +159,7 @@ class Reconciler:
             taken_out=self._still_rolling(),
             revert_share=self._revert_share,
             now=time.time(),
+            to_delete=self._rescue.commands,
         )
 
     def _resting(self) -> frozenset[Ref]:

@@ -173,6 +173,9 @@ def kept_out_by(policy: PolicyFacts, case: Case) -> Finding | None:
         "out until the policy's sidecars change; to try it once more: kubectl -n "
         f"{ref.namespace} annotate {ref.kind.lower()}/{ref.name} {HELD_ANNOTATION}-"
     )
+    command = case.snapshot.to_delete.get(ref)
+    if command is not None:
+        message = f"a Pod of the failed rollout keeps it from going back: {command}. {message}"
     return Finding(Reason.ROLLOUT_FAILED, message)
 
 

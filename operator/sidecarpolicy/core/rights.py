@@ -72,7 +72,7 @@ CONTROLLER: Final = (
         ("apps", "replicasets controllerrevisions", "list"),
         ("batch", "cronjobs", "list watch patch"),
         ("batch", "jobs", "list watch"),
-        ("", "pods", "list watch create"),
+        ("", "pods", "list watch create delete"),
         ("", "persistentvolumeclaims", "list"),
         ("", "persistentvolumes", "get"),
         ("autoscaling", "horizontalpodautoscalers", "list"),

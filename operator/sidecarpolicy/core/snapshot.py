@@ -67,3 +67,5 @@ class Snapshot:
     """The time in seconds since 1970, by which rollouts are late; 0 where nothing is judged."""
     origins: Mapping[Ref, Origin] = field(default_factory=dict)
     """Where rollouts come from that may have failed, as far as that was read."""
+    to_delete: Mapping[Ref, str] = field(default_factory=dict)
+    """The command for a Pod that keeps a StatefulSet from going back, where we may not."""

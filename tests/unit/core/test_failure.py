@@ -200,6 +200,14 @@ def test_a_hold_keeps_the_revision_out_and_counts_as_failed() -> None:
     assert changed(plan(others)) == []
 
 
+def test_a_command_that_somebody_has_to_run_stands_first() -> None:
+    command = "kubectl -n shop delete pod db-0"
+    start = seen(policy(), raw=reverted(policy()), to_delete={WEB: command})
+    (standing,) = plan(start).standings[KEY]
+    assert standing.finding is not None
+    assert command in standing.finding.message[:120]
+
+
 def test_a_new_revision_goes_in_and_ends_the_hold_with_the_same_patch() -> None:
     newer = policy(sidecars=[sidecar(image="newer")])
     raw = reverted(policy())
