@@ -88,10 +88,16 @@ def _sorted(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 
 
 def _told(standing: Standing, said: Mapping[tuple[str, str, str], Finding]) -> Standing:
-    """With what the status says where the plan alone knows of no reason to wait."""
+    """With what the status says where the plan alone knows of no reason to wait, and of rollouts
+    whether they failed: only who reads a workload's history can say that.
+    """
     ref = standing.ref
     found = said.get((ref.kind, ref.namespace, ref.name))
-    if standing.state is not State.PENDING or standing.finding is not None or found is None:
+    if found is None:
+        return standing
+    if standing.state is State.UPDATING and found.reason is Reason.ROLLOUT_FAILED:
+        return replace(standing, state=State.FAILED, finding=found)
+    if standing.state is not State.PENDING or standing.finding is not None:
         return standing
     state = State.SKIPPED if found.reason in HARM else State.PENDING
     return replace(standing, state=state, finding=found)

@@ -89,5 +89,6 @@ def test_without_workloads_nothing_is_claimed_of_them() -> None:
 
 def test_a_failed_rollout_is_trouble() -> None:
     made = injected()
-    stopped = replace(made.rollout, finished=False, deadline_exceeded=True)
-    assert not look(replace(made, rollout=stopped)).well
+    stopped = replace(made, rollout=replace(made.rollout, finished=False, deadline_exceeded=True))
+    found = look(stopped, problems=[problem("RolloutFailed")])
+    assert (states(found), found.well) == ([(State.FAILED, Reason.ROLLOUT_FAILED)], False)
