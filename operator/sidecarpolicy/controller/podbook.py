@@ -26,6 +26,7 @@ class PodBook:
         self._unsettled: dict[str, PodFacts] = {}
         self._counts: defaultdict[_Part, Counter[str]] = defaultdict(Counter)
         self._ill: defaultdict[_Part, dict[str, None]] = defaultdict(dict)
+        self._idle: defaultdict[Ref, set[str]] = defaultdict(set)
         self._reasons: Counter[Reason] = Counter()
         self._refused: Mapping[_Part, tuple[Trouble, ...]] = {}
 
@@ -65,6 +66,16 @@ class PodBook:
         """When the youngest Pod of an owner was created; 0 without any."""
         theirs = (e.created for e in self._records.values() if e.owner.ref == owner.ref)
         return max(theirs, default=0.0)
+
+    def idle(self, owner: Ref) -> Mapping[str, float]:
+        """By policy key, when the oldest of a workload's Pods was created that are to run with its
+        sidecars, and do not; in seconds since 1970.
+        """
+        found: dict[str, float] = {}
+        for record in (self._records[uid] for uid in self._idle.get(owner, ())):
+            for key in _lacking(record):
+                found[key] = min(record.created, found.get(key, record.created))
+        return found
 
     def cause(self, owner: Ref) -> str:
         """What is wrong with the Pods of a workload, in the words of the worst; empty if unseen."""
@@ -122,6 +133,7 @@ class PodBook:
             if record.diagnosis is not None and not record.leaving:
                 self._reasons[record.diagnosis.reason] += sign
         self._note_ill(uid, before, after)
+        self._note_idle(uid, before, after)
         for part in changed:
             if not any(self._counts[part].values()) and not self._ill.get(part):
                 self._counts.pop(part, None)
@@ -133,6 +145,14 @@ class PodBook:
             self._ill[part].pop(uid, None)
         for part in _blamed(after):
             self._ill[part][uid] = None
+
+    def _note_idle(self, uid: str, before: PodRecord | None, after: PodRecord | None) -> None:
+        if before is not None and before.owner.ref in self._idle:
+            self._idle[before.owner.ref].discard(uid)
+            if not self._idle[before.owner.ref]:
+                del self._idle[before.owner.ref]
+        if after is not None and _lacking(after):
+            self._idle[after.owner.ref].add(uid)
 
     def _scopes(self, parts: Iterable[_Part]) -> frozenset[str]:
         return frozenset(policy_scope(key, namespace) for namespace, key in parts)
@@ -150,6 +170,11 @@ def _contributions(record: PodRecord) -> Iterator[tuple[_Part, str]]:
     stuck = record.counts and record.diagnosis is not None and record.diagnosis.stuck
     for part in _blamed(record):
         yield part, _STUCK if stuck else _ILL
+
+
+def _lacking(record: PodRecord) -> frozenset[str]:
+    """Keys of the policies whose sidecars are to run in a Pod, and do not."""
+    return frozenset(record.policies).difference(record.running) if record.counts else frozenset()
 
 
 def _blamed(record: PodRecord | None) -> list[_Part]:

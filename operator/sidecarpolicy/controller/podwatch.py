@@ -97,8 +97,12 @@ class PodWatch:
 
     def take(self, examined: Examined) -> None:
         """Takes in a Pod."""
-        record = examined.record
-        self._mark(self._inventory.pods.put(examined.uid, record, examined.facts))
+        record, book = examined.record, self._inventory.pods
+        idle = book.idle(record.owner.ref)
+        self._mark(book.put(examined.uid, record, examined.facts))
+        if book.idle(record.owner.ref) != idle and self._inventory.rolling(record.owner.ref):
+            # How its rollout stands depends on that (core.failure).
+            self._inventory.dirty_scopes.mark(record.owner.ref.namespace)
         if record.diagnosis is not None:
             self._announce(record.owner, record.diagnosis)
 

@@ -36,10 +36,16 @@ class Rollouts:
 
     async def seen(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the origins of all that is in question in it."""
+        snapshot = replace(snapshot, idle=self._idle(snapshot))
         asked = in_question(snapshot)
         found = await asyncio.gather(*(self._origin(each) for each in asked))
         self._forget(snapshot.namespace, keep=frozenset(each.ref for each in asked))
         return replace(snapshot, origins=self._told(asked, found))
+
+    def _idle(self, snapshot: Snapshot) -> Mapping[Ref, Mapping[str, float]]:
+        rolling = (each.ref for each in snapshot.workloads if not each.rollout.finished)
+        found = {ref: self._inventory.pods.idle(ref) for ref in rolling}
+        return {ref: by_policy for ref, by_policy in found.items() if by_policy}
 
     def _told(
         self, asked: tuple[WorkloadFacts, ...], found: list[Origin | None]

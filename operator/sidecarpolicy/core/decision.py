@@ -25,7 +25,7 @@ from sidecarpolicy.core.marker import as_pods_are, read_markers
 from sidecarpolicy.core.noderule import POD_PARTS
 from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
-from sidecarpolicy.core.standing import Standing, State, TemplateChange
+from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _rollout(policy: PolicyFacts, case: Case) -> Standing:
     if kept_out is not None:
         return Standing(ref, State.FAILED, kept_out, given_up=True)
     if failed is None:
-        return Standing(ref, State.CURRENT if case.workload.rollout.finished else State.UPDATING)
+        return rollout_standing(ref, case.workload.rollout)
     if failed.ours is None:
         return Standing(ref, State.UPDATING, failed.finding)
     state = State.FAILED if failed.ours else State.PENDING

@@ -91,33 +91,41 @@ def _since(case: Case) -> float | None:
 
 
 def _end(policy: PolicyFacts, case: Case) -> float | None:
-    """Until when the policy waits for progress."""
-    since = _since(case)
-    if since is None or policy.spec is None:
+    """Until when the policy waits for progress, in seconds since 1970.
+
+    A change that arrived once has failed only if one of its Pods is without the policy's
+    sidecars for as long as that, and soon after: not because of a node that went down, of more
+    replicas, or of what ended after a good while.
+    """
+    since, spec = _since(case), policy.spec
+    if since is None or spec is None:
         return None
-    return since + policy.spec.rollout.progress_deadline_seconds
+    deadline = float(spec.rollout.progress_deadline_seconds)
+    if not case.workload.progress.arrived:
+        return since + deadline
+    made = _idle_since(policy, case)
+    if made is None:
+        return None
+    soon = max(2 * deadline, _AT_LEAST)
+    lasts = spec.rollout.on_failure is OnFailure.PAUSE  # which leaves no other trace of it
+    end = max(since, made) + deadline
+    return end if lasts or case.snapshot.now < since + deadline + soon else None
+
+
+_AT_LEAST = 120.0
+
+
+def _idle_since(policy: PolicyFacts, case: Case) -> float | None:
+    """When the oldest Pod was created whose sidecars do not run, in seconds since 1970."""
+    return case.snapshot.idle.get(case.workload.ref, {}).get(policy.key)
 
 
 def _late(policy: PolicyFacts, case: Case) -> bool:
     """Whether it was waited for long enough, by its own controller's measure or the policy's."""
     if case.workload.rollout.deadline_exceeded:
         return True
-    end, now = _end(policy, case), case.snapshot.now
-    if end is None or now < end:
-        return False
-    return not case.workload.progress.replaced or now < end + _noticed_for(policy)
-
-
-def _noticed_for(policy: PolicyFacts) -> float:
-    """For how many seconds after the deadline a failure counts that nothing tells from later
-    trouble, such as a node that went down. Only what is taken out at once leaves a trace of it.
-    """
-    if policy.spec is None or policy.spec.rollout.on_failure is not OnFailure.REVERT:
-        return 0.0
-    return max(float(policy.spec.rollout.progress_deadline_seconds), _AT_LEAST)
-
-
-_AT_LEAST = 60.0
+    end = _end(policy, case)
+    return end is not None and case.snapshot.now >= end
 
 
 def deadlines(case: Case) -> Iterator[float]:
@@ -134,13 +142,15 @@ def in_question(snapshot: Snapshot) -> tuple[WorkloadFacts, ...]:
     """
     cases = (case_of(each, snapshot) for each in snapshot.workloads if _may_fail(each))
     return tuple(
-        case.workload
-        for case in cases
-        if any(
-            _rolls(policy, case) and (not case.workload.progress.seen or _late(policy, case))
-            for policy in case.selected_by
-        )
+        case.workload for case in cases if any(_asks(each, case) for each in case.selected_by)
     )
+
+
+def _asks(policy: PolicyFacts, case: Case) -> bool:
+    progress = case.workload.progress
+    if not _rolls(policy, case) or (progress.arrived and _idle_since(policy, case) is None):
+        return False
+    return not progress.seen or _late(policy, case)
 
 
 def _may_fail(workload: WorkloadFacts) -> bool:

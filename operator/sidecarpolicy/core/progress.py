@@ -1,8 +1,9 @@
 """Progress: which change of its template a workload rolls out, and when that last got further.
 
-Read from the workload alone. What came to be wrong after a change was rolled out once, such as
-a node that went down, is no rollout's fault. Deployments and StatefulSets say themselves that
-they arrived; a DaemonSet does not.
+Read from the workload alone. Whether a change arrived once is for its controller to say, and
+takes no more than a moment in which all Pods were ready, which a container that ends again
+and again may have; a DaemonSet does not say it at all. So what is wrong after that is the
+rollout's fault or came later, which takes a look at the Pods (core.failure).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,18 +17,16 @@ RawObject = Mapping[str, Any]
 class Progress:
     """How a workload's controller sees its latest change.
 
-    `change` tells it from any other; empty if it was rolled out once, is not observed yet, or
-    stands still on purpose. `seen` is when it last got further, RFC 3339; empty where the
-    controller does not tell. `proven` names the ControllerRevision that was rolled out before.
+    `change` tells it from any other; empty if it is not observed yet, or stands still on purpose.
+    `seen` is when it last got further, RFC 3339; empty where the controller does not tell.
+    `arrived`: it was rolled out once, or nothing is left of an older one. `proven` names the
+    ControllerRevision that was rolled out before.
     """
 
     change: str = ""
     seen: str = ""
     proven: str = ""
-    replaced: bool = False
-    """Whether no Pod of an older template is left, in a DaemonSet: what is wrong with its Pods may
-    have come later then.
-    """
+    arrived: bool = False
     one_by_one: bool = False
     """Whether a Pod that is not ready keeps the next from being made anew (OrderedReady)."""
     selector: str = ""
@@ -51,20 +50,21 @@ def _deployment(spec: RawObject, status: RawObject, generation: str) -> Progress
     """Without progressDeadlineSeconds there is no condition: then old Pods show that it rolls."""
     conditions = status.get("conditions") or ()
     found = next((each for each in conditions if each["type"] == "Progressing"), None)
+    reason = found.get("reason") if found is not None else None
+    if spec.get("paused") or reason == "DeploymentPaused":
+        return Progress()
     if found is None:
-        rolling = status.get("replicas", 0) > status.get("updatedReplicas", 0)
-        return Progress(generation if rolling and not spec.get("paused") else "")
-    stands = spec.get("paused") or found.get("reason") in _STANDING
-    return Progress("" if stands else generation, seen=found.get("lastUpdateTime") or "")
-
-
-_STANDING = ("NewReplicaSetAvailable", "DeploymentPaused")
+        arrived = status.get("replicas", 0) <= status.get("updatedReplicas", 0)
+        return Progress(generation, arrived=arrived)
+    seen, arrived = found.get("lastUpdateTime") or "", reason == "NewReplicaSetAvailable"
+    return Progress(generation, seen=seen, arrived=arrived)
 
 
 def _stateful_set(spec: RawObject, status: RawObject, _: str) -> Progress:
     current, updated = status.get("currentRevision", ""), status.get("updateRevision", "")
     return Progress(
-        updated if updated != current else "",
+        updated,
+        arrived=updated == current,
         proven=current,
         one_by_one=spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady",
     )
@@ -74,7 +74,7 @@ def _daemon_set(_: RawObject, status: RawObject, generation: str) -> Progress:
     wanted, updated = (
         status.get(each, 0) for each in ("desiredNumberScheduled", "updatedNumberScheduled")
     )
-    return Progress(generation, replaced=updated >= wanted)
+    return Progress(generation, arrived=updated >= wanted)
 
 
 _RULES: Mapping[str, Callable[[RawObject, RawObject, str], Progress]] = {

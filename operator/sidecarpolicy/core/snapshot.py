@@ -65,6 +65,8 @@ class Snapshot:
     """Whether the API server asks our webhook about new Pods, as far as is known."""
     now: float = 0.0
     """The time in seconds since 1970, by which rollouts are late; 0 where nothing is judged."""
+    idle: Mapping[Ref, Mapping[str, float]] = field(default_factory=dict)
+    """By workload and policy key, when the oldest Pod was created whose sidecars do not run."""
     origins: Mapping[Ref, Origin] = field(default_factory=dict)
     """Where rollouts come from that may have failed, as far as that was read."""
     to_delete: Mapping[Ref, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.jsonpatch import Patch
 from sidecarpolicy.core.overhead import Overhead
+from sidecarpolicy.core.rollout import RolloutFacts
 
 
 class State(StrEnum):
@@ -91,6 +92,11 @@ class Refusal:
     revision: str
     generation: int
     finding: Finding
+
+
+def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
+    """Where a workload is that carries the current revision, unless its rollout failed."""
+    return Standing(ref, State.CURRENT if rollout.finished else State.UPDATING)
 
 
 @dataclass(frozen=True)

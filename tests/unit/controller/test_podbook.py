@@ -26,7 +26,7 @@ from tests.support.patients import (
     sidecar,
     waiting,
 )
-from tests.support.plans import MESH, cluster_policy
+from tests.support.plans import MESH, WEB, cluster_policy
 
 SHIPPER, MESH_POLICY = policy(), cluster_policy()
 NO_IMAGE = sidecar(waiting("ErrImagePull"))
@@ -137,3 +137,26 @@ def test_a_running_pod_takes_about_a_kilobyte() -> None:
         tracemalloc.stop()
     assert (after - before) / 2_000 < 1_100
     assert numbers(inventory.pods.tally(SHIPPER)) == (2_000, 2_000, 0)
+
+
+def test_a_workload_has_idle_sidecars_until_they_run_or_their_pod_is_gone() -> None:
+    book = PodBook()
+    waits, ref = named("a", sidecar(waiting())), pod_facts(named("a")).owner.ref
+    created = pod_facts(waits).created
+    put(book, waits)
+    put(book, named("b", sidecar(SERVES), **RUNS))
+    assert book.idle(ref) == {SHIPPER.key: created}
+    put(book, named("a", sidecar(SERVES), **RUNS))
+    assert book.idle(ref) == {}
+    put(book, waits)
+    book.drop("a")
+    assert book.idle(ref) == {}
+
+
+def test_the_cause_is_the_worst_of_a_workloads_pods_and_nobody_elses() -> None:
+    book = PodBook()
+    put(book, named("a", NO_IMAGE))
+    ref = pod_facts(named("a")).owner.ref
+    assert "shipper" in book.cause(ref)
+    assert book.cause(WEB) == ""
+    assert PodBook().cause(ref) == ""

@@ -192,29 +192,16 @@ def test_a_hold_that_somebody_took_away_lets_the_revision_in_again() -> None:
     assert change.template == marked()
 
 
-@pytest.mark.parametrize(
-    ("now", "fields", "state"),
-    [
-        (600.0, {}, State.UPDATING),
-        (601.0, {}, State.FAILED),
-        (1_200.0, {}, State.FAILED),
-        (1_201.0, {}, State.UPDATING),
-        (601.0, {"rollout": {"onFailure": "Pause"}}, State.UPDATING),
-    ],
-    ids=[
-        "before the deadline",
-        "at the deadline",
-        "a little later",
-        "much later, when a node may have gone down",
-        "at the deadline, with nothing that would tell of it later",
-    ],
-)
-def test_a_daemon_set_whose_last_pod_does_not_start_has_failed_or_not(
-    now: float, fields: Any, state: State
-) -> None:
+@pytest.mark.parametrize("idle", [{KEY: 2.0}, {}], ids=["a Pod of it lacks them", "none does"])
+def test_a_daemon_set_whose_pods_are_all_new_has_failed_where(idle: Any) -> None:
     status = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}
     last = workload_facts(deployment(pods=marked(), status=status), kind="DaemonSet")
-    ours = policy(targets=TARGETS, **fields)
-    origins = {last.ref: Origin(1.0, frozenset({KEY}))}
-    decided = plan(snapshot(policies=(ours,), workloads=(last,), origins=origins, now=now))
-    assert [each.state for each in decided.standings[KEY]] == [state]
+    start = snapshot(
+        policies=(policy(targets=TARGETS),),
+        workloads=(last,),
+        origins={last.ref: Origin(1.0, frozenset({KEY}))},
+        idle={last.ref: idle},
+        now=602.0,
+    )
+    state = State.FAILED if idle else State.UPDATING
+    assert [each.state for each in plan(start).standings[KEY]] == [state]

@@ -84,17 +84,43 @@ def holds(raw: JSON) -> tuple[Hold, ...]:
         pytest.param({"conditions": STOPPED}, 0.0, State.FAILED, id="its own controller gave up"),
         pytest.param(progressing(100), 700.0, State.FAILED, id="the policy's deadline is over"),
         pytest.param(progressing(100), 699.0, State.UPDATING, id="there is time left"),
-        pytest.param(
-            progressing(100, reason="NewReplicaSetAvailable"),
-            9000.0,
-            State.UPDATING,
-            id="it arrived before, and a Pod is not available now",
-        ),
     ],
 )
 def test_a_rollout_has_failed_or_not_where(status: JSON, now: float, state: State) -> None:
     start = seen(policy(**PAUSE), raw=injected(policy(), **status), origins=brought(WEB), now=now)
     assert states(plan(start))["web"][0] == state
+
+
+ARRIVED = progressing(100, reason="NewReplicaSetAvailable")
+
+
+@pytest.mark.parametrize(
+    ("idle", "now", "fields", "state"),
+    [
+        pytest.param({}, 750.0, {}, State.UPDATING, id="nothing of ours lacks"),
+        pytest.param({OTHER: 100.0}, 750.0, {}, State.UPDATING, id="another policy's lacks"),
+        pytest.param({KEY: 90.0}, 750.0, {}, State.FAILED, id="a Pod's sidecar does not run"),
+        pytest.param({KEY: 300.0}, 750.0, {}, State.UPDATING, id="its Pod is too young to say"),
+        pytest.param({KEY: 300.0}, 900.0, {}, State.FAILED, id="its Pod is old enough"),
+        pytest.param({KEY: 90.0}, 1900.0, {}, State.UPDATING, id="it happens a good while later"),
+        pytest.param({KEY: 90.0}, 1900.0, PAUSE, State.FAILED, id="nothing else would tell of it"),
+    ],
+)
+def test_a_rollout_that_arrived_for_a_moment_has_failed_or_not_where(
+    idle: Any, now: float, fields: JSON, state: State
+) -> None:
+    raw = injected(policy(), **ARRIVED, updatedReplicas=2, availableReplicas=0)
+    start = seen(policy(**fields), raw=raw, idle={WEB: idle}, origins=brought(WEB), now=now)
+    assert states(plan(start))["web"][0] == state
+    asked = in_question(replace(start, origins={}))
+    assert bool(asked) == (state is State.FAILED)
+
+
+def test_the_deadline_of_one_that_arrived_is_that_of_its_pod() -> None:
+    raw = injected(policy(), **ARRIVED, updatedReplicas=2, availableReplicas=0)
+    start = seen(policy(), raw=raw, idle={WEB: {KEY: 300.0}}, now=500.0)
+    assert plan(start).due == 900.0
+    assert plan(replace(start, idle={})).due is None
 
 
 def test_the_next_deadline_is_told_so_that_somebody_wakes_up() -> None:
@@ -130,7 +156,9 @@ def test_a_stateful_set_is_asked_about_at_once_and_late_by_its_revision() -> Non
     assert plan(known).due == 700.0
     late = plan(replace(known, now=700.0))
     assert states(late) == {"web": (State.FAILED, Reason.ROLLOUT_FAILED)}
-    assert in_question(replace(start, workloads=(stateful(updated="db-1"),))) == ()
+    arrived = replace(start, workloads=(stateful(updated="db-1"),))
+    assert in_question(arrived) == ()
+    assert in_question(replace(arrived, idle={one.ref: {KEY: 1.0}})) == arrived.workloads
 
 
 @pytest.mark.parametrize(
