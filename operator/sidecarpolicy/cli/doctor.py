@@ -28,7 +28,7 @@ from sidecarpolicy.core.diagnosis import Case, diagnose
 from sidecarpolicy.core.facts import NodeFacts, RawObject, Ref, node_facts
 from sidecarpolicy.core.native import native_names
 from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, pod_facts
-from sidecarpolicy.core.refused import Refusal, refusal_of
+from sidecarpolicy.core.refused import Refusal, lacks_pods, refusal_of
 
 _POD: Final = "Pod"
 _KINDS: Final = {
@@ -170,18 +170,21 @@ class Doctor:
         ordinary = any(not each.native for each in pod.init)
         if not ordinary or pod.recorded:
             return frozenset()
-        return await self._native_in(pod.owner.direct, "whether the Pod lost a restartPolicy")
+        owner = await self._owner(pod.owner.direct, "whether the Pod lost a restartPolicy")
+        return native_names(owner["spec"]["template"]) if owner else frozenset()
 
-    async def _native_in(self, owner: Ref, matter: str) -> frozenset[str]:
-        """Native sidecars in the template of a Pod's owner; `matter` is what hangs on it."""
+    async def _owner(self, owner: Ref, matter: str) -> RawObject | None:
+        """A Pod's owner, if it is of a kind that has a template; empty if it is gone, None if it
+        cannot be read. `matter` is what hangs on it.
+        """
         resource = _TEMPLATED.get(owner.kind)
         if resource is None:
-            return frozenset()
+            return None
         answer = await self._api.get(resource, name=owner.name, namespace=owner.namespace)
-        unknown = f"{owner}, so it is not known {matter}"
-        if answer.result is Result.GONE or not self._read(answer, unknown):
-            return frozenset()
-        return native_names(answer.body["spec"]["template"])
+        if answer.result is Result.GONE:
+            return {}
+        read = self._read(answer, f"{owner}, so it is not known {matter}")
+        return answer.body if read else None
 
     async def _events(self, pod: PodFacts) -> tuple[str, ...]:
         listed = await self._api.list_all(
@@ -208,12 +211,17 @@ class Doctor:
                 latest[each.owner] = each
         now = time.time()
         lasting = (e for e in latest.values() if e.lasts(now, youngest=_youngest(e.owner, pods)))
-        return tuple([each for each in lasting if await self._is_about_sidecars(each)])
+        return tuple([each for each in lasting if await self._concerns_us(each)])
 
-    async def _is_about_sidecars(self, refusal: Refusal) -> bool:
-        """Whether the Pods that cannot be created were to have native sidecars at all."""
+    async def _concerns_us(self, refusal: Refusal) -> bool:
+        """Whether Pods are still missing, and were to have native sidecars at all."""
         lost = refusal.diagnosis.reason is Reason.RESTART_POLICY_STRIPPED
-        return lost or bool(await self._native_in(refusal.owner.direct, "why it gets no Pods"))
+        owner = await self._owner(refusal.owner.direct, "why it gets no Pods")
+        if owner is None:
+            return lost
+        if not owner or not lacks_pods(owner, refusal.owner.direct.kind):
+            return False
+        return lost or bool(native_names(owner["spec"]["template"]))
 
     def _read(self, answer: Outcome, what: str) -> bool:
         """Whether it could be read; else notes what is not known therefore."""

@@ -24,7 +24,7 @@ from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import Case, diagnose, settled
 from sidecarpolicy.core.facts import RawObject, Ref
 from sidecarpolicy.core.podfacts import Owner, PodFacts, pod_facts
-from sidecarpolicy.core.refused import Refusal, policies_in, refusal_of
+from sidecarpolicy.core.refused import Refusal, misses_pods, policies_in, refusal_of
 from sidecarpolicy.core.trouble import PodRecord, Trouble, pod_record
 
 LOOK_SECONDS = 5.0
@@ -122,7 +122,9 @@ class PodWatch:
             if not refusal.lasts(time.time(), youngest=youngest):
                 continue
             workload = self._inventory.workload(refusal.owner.ref)
-            policies = policies_in(workload) if workload is not None else frozenset()
+            if workload is None or not misses_pods(workload):
+                continue
+            policies = policies_in(workload)
             for key in policies:
                 trouble = Trouble(refusal.owner, refusal.diagnosis, 0)
                 found[refusal.owner.ref.namespace, key].append(trouble)
@@ -188,7 +190,7 @@ class PodMirror:
 
 
 class RefusalMirror:
-    """Keeps the Events that say that Pods cannot be created because of a stripped field."""
+    """Keeps the Events that say that Pods cannot be created."""
 
     def __init__(self) -> None:
         self._held: dict[str, Refusal] = {}

@@ -331,7 +331,7 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         holds=read_holds(meta),
         hold_site=hold_site(meta),
         progress=progress(obj, kind=kind),
-        over=kind == "Job" and _ended(obj),
+        over=kind == "Job" and has_ended(obj),
     )
 
 
@@ -356,7 +356,8 @@ def bare_facts(obj: RawObject, ref: Ref, *, pod: bool) -> WorkloadFacts:
     )
 
 
-def _ended(job: RawObject) -> bool:
+def has_ended(job: RawObject) -> bool:
+    """Whether a raw Job is complete, or has failed."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any((e["type"], e["status"]) in _ENDS for e in conditions)
 

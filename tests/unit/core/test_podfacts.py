@@ -6,7 +6,7 @@ from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.kubeletbugs import NO_SIGTERM, PROBE_GIVEN_UP, STATUS_FROZEN
 from sidecarpolicy.core.native import native_names
 from sidecarpolicy.core.podfacts import concerns_us, pod_facts
-from sidecarpolicy.core.refused import Refusal, policies_in, refusal_of
+from sidecarpolicy.core.refused import Refusal, lacks_pods, policies_in, refusal_of
 from tests.support.builders import workload
 from tests.support.patients import (
     JSON,
@@ -117,7 +117,40 @@ def test_a_refused_creation_is_its_deployments() -> None:
 def test_a_refused_creation_lasts_until_a_pod_comes_to_exist() -> None:
     assert refusal().lasts(NOW, youngest=NOW - 50)
     assert not refusal().lasts(NOW, youngest=NOW - 30)
+    assert not refusal().lasts(NOW, youngest=NOW - 40), "controllers try many times a second"
     assert not refusal().lasts(NOW + 1200, youngest=0)
+
+
+def test_a_refused_creation_that_is_over_in_a_moment_is_none() -> None:
+    just = refusal(metadata={"name": "web.1"}, firstTimestamp=ago(9), lastTimestamp=ago(8))
+    assert not just.lasts(NOW, youngest=0)
+    assert just.lasts(NOW + 1, youngest=0)
+
+
+def owned(status: JSON, **spec: object) -> JSON:
+    return {"spec": spec, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "expected"),
+    [
+        ("ReplicaSet", owned({"replicas": 1}, replicas=2), True),
+        ("ReplicaSet", owned({"replicas": 2}, replicas=2), False),
+        ("ReplicaSet", owned({"replicas": 0}, replicas=0), False),
+        ("StatefulSet", owned({}), True),
+        ("DaemonSet", owned({"desiredNumberScheduled": 2, "currentNumberScheduled": 1}), True),
+        ("DaemonSet", owned({"desiredNumberScheduled": 2, "currentNumberScheduled": 2}), False),
+        ("Job", owned({}), True),
+        ("Job", owned({}, suspend=True), False),
+        ("Job", owned({"conditions": [{"type": "Complete", "status": "True"}]}), False),
+    ],
+    ids=[
+        "one Pod short", "complete", "scaled down", "without any", "without it on one node",
+        "on every node", "that has not ended", "that is suspended", "that is complete",
+    ],
+)  # fmt: skip
+def test_only_who_wants_pods_lacks_some(kind: str, owner: JSON, *, expected: bool) -> None:
+    assert lacks_pods(owner, kind) is expected
 
 
 def test_a_refused_creation_that_is_repeated_counts_from_its_last_time() -> None:
