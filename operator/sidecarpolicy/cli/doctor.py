@@ -140,11 +140,12 @@ class Doctor:
             raise UnusableInputError(listed.message)
         pods = [each for each in listed.items if each is not None and _owned(each.owner, wanted)]
         nodes, server = await self._nodes(), await self._server()
+        youngest = {each.owner: each.created for each in sorted(pods, key=_created) if _runs(each)}
         examined = []
         for pod in sorted(pods, key=lambda each: each.ref):
-            node = nodes.get(pod.node)
-            found = diagnose(Case(pod, time.time(), node, server=server))
-            examined.append(Examination(pod, node, found))
+            node, replaced = nodes.get(pod.node), pod.created < youngest.get(pod.owner, 0.0)
+            case = Case(pod, time.time(), node, server=server, replaced=replaced and pod.over)
+            examined.append(Examination(pod, node, diagnose(case)))
         refused = await self._refused(wanted, pods)
         return Report(tuple(examined), refused, tuple(self._unread))
 
@@ -233,6 +234,14 @@ class Doctor:
 def _owned(owner: Owner, wanted: Target) -> bool:
     names = {(each.kind, each.name) for each in (owner.ref, owner.direct)}
     return not wanted.kind or (wanted.kind, wanted.name) in names
+
+
+def _created(pod: PodFacts) -> float:
+    return pod.created
+
+
+def _runs(pod: PodFacts) -> bool:
+    return pod.phase == "Running" and pod.blocker is None and not pod.deleting
 
 
 def _youngest(owner: Owner, pods: list[PodFacts]) -> float:

@@ -33,6 +33,9 @@ _SETTLE = 0.2
 _PAGE = 100
 """Pods are the largest of objects, and there are many."""
 
+_REPLACING = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+"""A Job that wants no more Pods may have given up."""
+
 _Topic = tuple[str, Reason, str]
 """What is told once: an owner's uid, a reason, a container."""
 
@@ -90,9 +93,9 @@ class PodWatch:
 
     def examine(self, facts: PodFacts) -> Examined:
         """Diagnoses a Pod."""
-        now = time.time()
-        found = diagnose(Case(facts, now, self._inventory.nodes.get(facts.node)))
-        rests = settled(facts, now) and (found is None or facts.over)
+        now, node = time.time(), self._inventory.nodes.get(facts.node)
+        found = diagnose(Case(facts, now, node, replaced=self._replaced(facts)))
+        rests = settled(facts, now) and (found is None or (facts.over and not found.stuck))
         return Examined(facts.uid, pod_record(facts, found), None if rests else facts)
 
     def take(self, examined: Examined) -> None:
@@ -113,6 +116,12 @@ class PodWatch:
     def forget(self, uid: str) -> None:
         """Drops a Pod."""
         self._mark(self._inventory.pods.drop(uid))
+
+    def _replaced(self, pod: PodFacts) -> bool:
+        workload = self._inventory.workload(pod.owner.ref) if pod.over else None
+        if workload is None or workload.ref.kind not in _REPLACING:
+            return False
+        return not misses_pods(workload)
 
     def _look_at_refusals(self) -> None:
         """Whose Pods cannot be created; attributed by the record in the owner's own template."""

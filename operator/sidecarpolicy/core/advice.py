@@ -62,7 +62,15 @@ NODE_REJECTS: Final = Advice(
     Reason.NODE_REJECTS_SIDECARS,
     "node {node} refused the Pod because of its native sidecars ({evidence})",
     "Keep such Pods on capable nodes with nodeRule: Require or Avoid and without nodeName, or "
-    "upgrade the kubelet to 1.29 or later",
+    "upgrade the kubelet to 1.29 or later, with its feature gate SidecarContainers on",
+)
+CAPABLE_REJECTS: Final = Advice(
+    Reason.NODE_REJECTS_SIDECARS,
+    "node {node} refused the Pod because of its native sidecars, although it counts as capable "
+    "({evidence}): its feature gate SidecarContainers is off, or was then",
+    "Turn that gate on or upgrade the kubelet to 1.33 or later; until then keep Pods off the node "
+    "with its annotation sidecarpolicy.dev/native-sidecars-override=rejects, or have the operator "
+    "read the gate with --node-metrics",
 )
 NODE_IGNORES: Final = Advice(
     Reason.NODE_IGNORES_SIDECARS,
@@ -166,8 +174,8 @@ STATUS_FROZEN: Final = Advice(
 )
 
 ALL: Final = (
-    NODE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM, STATUS_FROZEN,
-    POD_NOT_CREATED, NO_NODE, NODE_IGNORES, POD_NOT_STARTED, IMAGE, NOT_CREATED, STARTUP_PROBE,
-    CRASHES, BLOCKED,
+    NODE_REJECTS, CAPABLE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM,
+    STATUS_FROZEN, POD_NOT_CREATED, NO_NODE, NODE_IGNORES, POD_NOT_STARTED, IMAGE, NOT_CREATED,
+    STARTUP_PROBE, CRASHES, BLOCKED,
 )  # fmt: skip
 """The worst first."""

@@ -56,6 +56,8 @@ class Case:
     """The API server's version, where that is known."""
     meant: frozenset[str] = frozenset()
     """Names of its native sidecars in the template of its owner, where that was read."""
+    replaced: bool = False
+    """Whether it has ended, and its owner has all the Pods that it wants without it."""
     patience: Patience = field(default_factory=Patience)
 
 
@@ -95,12 +97,17 @@ _SHORT_PROBE: Final = 5.0
 
 
 def rejected_by_node(case: Case) -> Diagnosis | None:
-    """The kubelet refused the Pod; whoever owns it creates one after the other."""
+    """The kubelet refused the Pod; whoever owns it creates one after the other.
+
+    They stay when the node is well again, until somebody deletes them.
+    """
     pod = case.pod
-    if (pod.phase, pod.reason) != ("Failed", _REFUSED):
+    if (pod.phase, pod.reason) != ("Failed", _REFUSED) or case.replaced:
         return None
     said = case.node.capability.evidence if case.node is not None else "its version is not known"
-    return advice.NODE_REJECTS.on(node=pod.node, evidence=said, seen=pod.message)
+    taken = case.node is not None and case.node.capability.capable
+    found = advice.CAPABLE_REJECTS if taken else advice.NODE_REJECTS
+    return found.on(node=pod.node, evidence=said, seen=pod.message)
 
 
 def restart_policy_stripped(case: Case) -> Diagnosis | None:

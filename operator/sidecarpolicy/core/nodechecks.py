@@ -7,7 +7,9 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.checkup import Check, Checked, Unread, fine, problem, shortened, unknown
 from sidecarpolicy.core.facts import NodeFacts
 
-_UPGRADE: Final = "Upgrade their kubelets to 1.29 or later"
+_UPGRADE: Final = (
+    "Upgrade their kubelets to 1.29 or later, with their feature gate SidecarContainers on"
+)
 
 
 def nodes(found: Sequence[NodeFacts] | Unread) -> Checked:

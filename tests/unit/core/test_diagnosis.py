@@ -391,3 +391,16 @@ def test_what_kubernetes_said_is_kept_apart_from_the_message() -> None:
 )  # fmt: skip
 def test_whether_a_pod_is_settled_that(raw: JSON, *, expected: bool) -> None:
     assert settled(pod_facts(raw), NOW) is expected
+
+
+def test_a_refused_pod_whose_owner_has_others_by_now_is_in_no_trouble() -> None:
+    refused = pod(sidecar(), phase="Failed", status=REFUSED)
+    assert found(refused, REJECTS, replaced=True) is None
+
+
+def test_of_a_refusing_node_that_counts_as_capable_the_gate_is_suspected() -> None:
+    raw = pod(sidecar(), phase="Failed", status=REFUSED)
+    diagnosis = diagnose(Case(pod_facts(raw), NOW, node("v1.31.0")))
+    assert diagnosis is not None
+    assert "although it counts as capable" in diagnosis.message
+    assert diagnosis.next_step.startswith("Turn that gate on")
