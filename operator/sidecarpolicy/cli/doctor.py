@@ -27,7 +27,7 @@ from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.diagnosis import Case, diagnose
 from sidecarpolicy.core.facts import NodeFacts, RawObject, Ref, node_facts
 from sidecarpolicy.core.native import native_names
-from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, pod_facts
+from sidecarpolicy.core.podfacts import Owner, PodFacts, concerns_us, made_from, pod_facts
 from sidecarpolicy.core.refused import Refusal, lacks_pods, refusal_of
 
 _POD: Final = "Pod"
@@ -119,7 +119,7 @@ class Doctor:
             raise UnusableInputError(answer.message)
         raw = {"kind": _POD, **answer.body}
         pod = pod_facts(raw)
-        meant = await self._meant(pod)
+        meant = await self._meant(pod, raw)
         node = await self._node(pod)
         case = Case(pod, time.time(), node, server=await self._server(), meant=meant)
         events = await self._events(pod)
@@ -166,13 +166,15 @@ class Doctor:
         read = self._read(answer, "the API server's version, so its known bugs are not looked for")
         return str(answer.body.get("gitVersion", "")) if read else ""
 
-    async def _meant(self, pod: PodFacts) -> frozenset[str]:
+    async def _meant(self, pod: PodFacts, raw: RawObject) -> frozenset[str]:
         """Native sidecars in the owner's template; asked only if the Pod may have lost some."""
         ordinary = any(not each.native for each in pod.init)
         if not ordinary or pod.recorded:
             return frozenset()
         owner = await self._owner(pod.owner.direct, "whether the Pod lost a restartPolicy")
-        return native_names(owner["spec"]["template"]) if owner else frozenset()
+        if not owner or not made_from(raw, owner):
+            return frozenset()
+        return native_names(owner["spec"]["template"])
 
     async def _owner(self, owner: Ref, matter: str) -> RawObject | None:
         """A Pod's owner, if it is of a kind that has a template; empty if it is gone, None if it

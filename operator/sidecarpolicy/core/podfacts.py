@@ -18,6 +18,10 @@ from sidecarpolicy.core.times import seconds
 
 _SIDECAR_PART: Final = "container/"
 _DEFAULT_GRACE: Final = 30
+_REVISION: Final = "controller-revision-hash"
+_GENERATION: Final = "pod-template-generation"
+_DAEMON_GENERATION: Final = "deprecated.daemonset.template.generation"
+"""What a DaemonSet still gives to each Pod as the label, for its own use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,20 @@ def pod_facts(pod: RawObject) -> PodFacts:
         init=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         apps=_containers(spec.get("containers"), status.get("containerStatuses")),
     )
+
+
+def made_from(pod: RawObject, owner: RawObject) -> bool:
+    """Whether a raw Pod was made from its raw owner's template as that is now.
+
+    Templates of StatefulSets and DaemonSets change while older Pods stay (OnDelete, partition);
+    those of ReplicaSets and Jobs do not. What does not say is taken for made from it.
+    """
+    labels, meta = pod["metadata"].get("labels") or {}, owner["metadata"]
+    pairs = (
+        (labels.get(_REVISION), (owner.get("status") or {}).get("updateRevision")),
+        (labels.get(_GENERATION), (meta.get("annotations") or {}).get(_DAEMON_GENERATION)),
+    )
+    return all(mine == theirs for mine, theirs in pairs if mine and theirs)
 
 
 def owner_of(meta: RawObject, kind: str, *, uid: str, api_version: str) -> Owner:

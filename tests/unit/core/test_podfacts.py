@@ -5,7 +5,7 @@ import pytest
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.kubeletbugs import NO_SIGTERM, PROBE_GIVEN_UP, STATUS_FROZEN
 from sidecarpolicy.core.native import native_names
-from sidecarpolicy.core.podfacts import concerns_us, pod_facts
+from sidecarpolicy.core.podfacts import concerns_us, made_from, pod_facts
 from sidecarpolicy.core.refused import Refusal, lacks_pods, policies_in, refusal_of
 from tests.support.builders import workload
 from tests.support.patients import (
@@ -176,3 +176,27 @@ def test_a_workload_names_the_policies_whose_sidecars_its_pods_are_to_have() -> 
     assert policies_in(injected()) == {"SidecarPolicy/log-shipper"}
     assert policies_in(injected(injectAt="Pod")) == {"SidecarPolicy/log-shipper"}
     assert policies_in(workload()) == frozenset()
+
+
+def generation(number: str) -> JSON:
+    return {"annotations": {"deprecated.daemonset.template.generation": number}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner", "expected"),
+    [
+        ({"controller-revision-hash": "db-1"}, {"status": {"updateRevision": "db-1"}}, True),
+        ({"controller-revision-hash": "db-1"}, {"status": {"updateRevision": "db-2"}}, False),
+        ({"pod-template-generation": "1"}, {"metadata": generation("1")}, True),
+        ({"pod-template-generation": "1"}, {"metadata": generation("2")}, False),
+        ({"pod-template-hash": "5d9c7b"}, {}, True),
+    ],
+    ids=[
+        "of a StatefulSet, current", "of a StatefulSet, older", "of a DaemonSet, current",
+        "of a DaemonSet, older", "of a ReplicaSet",
+    ],
+)  # fmt: skip
+def test_a_pod_may_be_older_than_its_owners_template(
+    labels: JSON, owner: JSON, *, expected: bool
+) -> None:
+    assert made_from(pod(meta={"labels": labels}), {"metadata": {}, **owner}) is expected
