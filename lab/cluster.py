@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lab import (
@@ -96,13 +97,18 @@ class Lab:
         for record in node.load_all(self.layout):
             node.wait_ready(self.layout, record)
 
-    def restart_kubelet(self, name: str, *flags: str) -> None:
-        """Restarts the kubelet of a real node with these flags, as an administrator would."""
+    def restart_kubelet(self, name: str, *flags: str, kubelet: str = "") -> None:
+        """Restarts the kubelet of a real node with these flags, as an administrator would.
+
+        `kubelet` is a version that replaces it, while its containers run on.
+        """
         with self._existing():
             known = node.load(self.layout.node(name))
             if known is None:
                 raise LabError(f"no node {name}")
-            node.restart_kubelet(self.layout, known, flags)
+            changed = replace(known.node, flags=flags, kubelet=kubelet or known.node.kubelet)
+            self.build(*targets.for_node(changed.kubelet))
+            node.restart_kubelet(self.layout, replace(known, node=changed))
 
     def remove_node(self, name: str) -> None:
         """Ends a real node with its containers and deletes its Node object."""

@@ -7,7 +7,7 @@ Every mount they make ends with the last of them, however that one ends.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from lab import api, control_plane, daemon, namespace, node_config, pki, process
 from lab.errors import LabError
@@ -137,16 +137,17 @@ def start(layout: Layout, record: NodeRecord) -> None:
     _start_kubelet(layout, record, containerd)
 
 
-def restart_kubelet(layout: Layout, record: NodeRecord, flags: tuple[str, ...]) -> None:
-    """Kills the kubelet and starts it with these flags; its Node and its containers stay."""
+def restart_kubelet(layout: Layout, record: NodeRecord) -> None:
+    """Kills the kubelet and starts it as this record says; its Node and its containers stay."""
     place = layout.node(record.node.name)
     containerd = daemon.find(layout, place.containerd)
     if containerd is None or not containerd.alive():
         raise LabError(f"node {record.node.name} does not run")
-    changed = replace(record, node=replace(record.node, flags=flags))
-    process.write_atomically(place.record, json.dumps(asdict(changed)))
+    process.write_atomically(place.record, json.dumps(asdict(record)))
     daemon.stop(layout, place.kubelet)
-    _start_kubelet(layout, changed, containerd)
+    machine = node_config.Machine(record.node.kubelet, record.index)
+    node_config.write_all(layout, place, machine)
+    _start_kubelet(layout, record, containerd)
 
 
 def running(layout: Layout, place: NodeLayout) -> bool:

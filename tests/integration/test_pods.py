@@ -108,6 +108,31 @@ def test_pods_are_counted_as_they_come_recover_and_go(
     assert metric(shop, "CrashLooping") == 0
 
 
+def becomes(lab: Lab, kubelet: str) -> None:
+    """Another kubelet reports for the node."""
+    patch = json.dumps({"status": {"nodeInfo": {"kubeletVersion": kubelet}}})
+    lab.kubectl("patch", "node", NODE, "--subresource=status", "--type=merge", "-p", patch)
+
+
+def test_pods_that_run_on_a_node_that_loses_the_capability_are_told_of_until_it_has_it_again(
+    shop: Namespace, controller: Controller
+) -> None:
+    def reasons() -> list[tuple[str, str]]:
+        found = shop.status("log-shipper").get("problems", [])
+        return [(each["name"], each["reason"]) for each in found if each["kind"] == "Pod"]
+
+    assert controller.running()
+    becomes(shop.lab, "v1.36.3")
+    shop.apply(policy(), pod("a"))
+    report(shop, "a", "Running", RUNNING)
+    eventually(pods_of(shop), until=lambda p: p.get("running") == 1)
+    becomes(shop.lab, "v1.26.15")
+    eventually(reasons, until=lambda found: found == [("a", "NodeIgnoresSidecars")], seconds=10)
+    assert pods_of(shop)() == {"total": 1, "running": 1, "stuck": 0, "missed": 0}
+    becomes(shop.lab, "v1.36.3")
+    eventually(reasons, until=lambda found: not found, seconds=20)
+
+
 def test_a_restarted_controller_finds_the_same_and_writes_nothing(
     shop: Namespace, controller: Controller
 ) -> None:

@@ -192,5 +192,6 @@ class Controller:
             self._preflight.run(),
             self._strays.run(),
             self._pods.run(),
+            self._pods.revisit(),
             self._pods.tell(),
         )

@@ -9,7 +9,7 @@ from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.places import Places
 from sidecarpolicy.controller.podbook import PodBook
 from sidecarpolicy.controller.shelf import Shelf
-from sidecarpolicy.core.capability import NodeTally
+from sidecarpolicy.core.capability import NodeTally, Verdict
 from sidecarpolicy.core.facts import (
     CLUSTER,
     NamespaceFacts,
@@ -54,6 +54,8 @@ class Inventory:
         self._tally = NodeTally()
         self._webhook = False
         self.dirty_nodes: DirtySet[str] = DirtySet(settle=NODE_SETTLE)
+        self.drifted_nodes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
+        """Nodes that gained or lost the capability, so that Pods there are to be judged anew."""
         self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
         """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
         self.dirty_reports: DirtySet[str] = DirtySet(settle=REPORT_SETTLE)
@@ -173,6 +175,9 @@ class Inventory:
             self.places.judge(node.name, node.capability.verdict)
             self.dirty_nodes.mark(node.name)
             self._recount(held, node)
+            before = held.capability.verdict if held is not None else Verdict.CAPABLE
+            if node.capability.verdict is not before:
+                self.drifted_nodes.mark(node.name)
 
     def see_namespace(self, obj: RawObject) -> None:
         """Takes in a raw Namespace."""

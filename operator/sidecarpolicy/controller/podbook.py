@@ -4,7 +4,7 @@ Ten thousand Pods fit, because facts are kept only of those that are not settled
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.advice import Diagnosis
@@ -33,6 +33,14 @@ class PodBook:
     def uids(self) -> frozenset[str]:
         """Of all Pods held."""
         return frozenset(self._records)
+
+    def settled(self, nodes: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """By node, the uids of its settled Pods; nodes without any are left out."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for uid, each in self._records.items():
+            if each.node in nodes and uid not in self._unsettled:
+                found[each.node].add(uid)
+        return {node: frozenset(uids) for node, uids in found.items()}
 
     def unsettled(self) -> tuple[PodFacts, ...]:
         """Pods with which something may come to be wrong as time goes by."""

@@ -36,6 +36,8 @@ _PAGE = 100
 _REPLACING = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 """A Job that wants no more Pods may have given up."""
 
+_INJECTED = f"{INJECTED_LABEL}=true"
+
 _Topic = tuple[str, Reason, str]
 """What is told once: an owner's uid, a reason, a container."""
 
@@ -53,6 +55,7 @@ class PodWatch:
     """Diagnoses Pods, writes that into the inventory's book, and tells of it."""
 
     def __init__(self, api: Api, inventory: Inventory, recorder: Recorder) -> None:
+        self._api = api
         self._inventory = inventory
         self._recorder = recorder
         self.refusals = RefusalMirror()
@@ -60,7 +63,7 @@ class PodWatch:
         self._news: dict[_Topic, Trouble] = {}
         self._telling = False
         self.reflectors = (
-            Reflector(api, PODS, PodMirror(self), labels=f"{INJECTED_LABEL}=true", page=_PAGE),
+            Reflector(api, PODS, PodMirror(self), labels=_INJECTED, page=_PAGE),
             Reflector(api, EVENTS, self.refusals, fields="reason=FailedCreate"),
         )
 
@@ -84,6 +87,28 @@ class PodWatch:
                     self._news.pop(topic, None)
                 else:
                     self._untold.mark_later(topic, _AGAIN_SECONDS)
+
+    async def revisit(self) -> None:
+        """Judges Pods anew, for ever, whose node gained or lost the capability.
+
+        The facts of those that are settled are not held, so they are listed, node by node.
+        """
+        while True:
+            drifted = await self._inventory.drifted_nodes.take()
+            for node in self._inventory.pods.settled(drifted):
+                if not await self._revisited(node):
+                    self._inventory.drifted_nodes.mark_later(node, _AGAIN_SECONDS)
+
+    async def _revisited(self, node: str) -> bool:
+        listed = await self._api.list_all(
+            PODS, labels=_INJECTED, fields=f"spec.nodeName={node}", keep=pod_facts, page=_PAGE
+        )
+        # Of what changed or went meanwhile, the watch knows better.
+        still = self._inventory.pods.settled({node}).get(node, frozenset())
+        for facts in listed.items:
+            if facts.uid in still:
+                self.take(self.examine(facts))
+        return listed.done
 
     def look(self) -> None:
         """Examines again what may have changed with time."""

@@ -79,6 +79,14 @@ NODE_IGNORES: Final = Advice(
     "Keep such Pods on capable nodes with nodeRule: Require or Avoid and without nodeName, or "
     "upgrade the kubelet to 1.29 or later",
 )
+NODE_LOST: Final = Advice(
+    Reason.NODE_IGNORES_SIDECARS,
+    "the Pod runs on node {node}, which cannot run native sidecars any more ({evidence}): a "
+    "sidecar that ends is not started again, and a new start of the Pod would hang in Init",
+    "Delete the Pod, so that its owner has it created on a capable node, or upgrade the kubelet "
+    "again; drain a node before its kubelet is replaced by an older one",
+    stuck=False,
+)
 STRIPPED: Final = Advice(
     Reason.RESTART_POLICY_STRIPPED,
     "sidecar {container} lost its restartPolicy: Always when the Pod was created, so it is an "
@@ -175,7 +183,7 @@ STATUS_FROZEN: Final = Advice(
 
 ALL: Final = (
     NODE_REJECTS, CAPABLE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM,
-    STATUS_FROZEN, POD_NOT_CREATED, NO_NODE, NODE_IGNORES, POD_NOT_STARTED, IMAGE, NOT_CREATED,
-    STARTUP_PROBE, CRASHES, BLOCKED,
+    STATUS_FROZEN, POD_NOT_CREATED, NO_NODE, NODE_IGNORES, NODE_LOST, POD_NOT_STARTED, IMAGE,
+    NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED,
 )  # fmt: skip
 """The worst first."""

@@ -207,6 +207,19 @@ def ignored_by_node(case: Case) -> Diagnosis | None:
     return advice.NODE_IGNORES.on(blocker.name, node=pod.node, evidence=node.capability.evidence)
 
 
+def left_behind(case: Case) -> Diagnosis | None:
+    """Its node lost the capability, as by an older kubelet, and what was started before runs on.
+
+    Only where the node ignores the field: one that refuses Pods does so as soon as it restarts.
+    """
+    pod, node = case.pod, case.node
+    if node is None or node.capability.verdict is not Verdict.IGNORES or pod.deleting:
+        return None
+    if pod.phase != "Running" or not any(each.serves for each in pod.native):
+        return None
+    return advice.NODE_LOST.on(node=pod.node, evidence=node.capability.evidence)
+
+
 def pod_not_started(case: Case) -> Diagnosis | None:
     """Nothing can start: the kubelet mounts volumes and sets the network up before all else."""
     pod, since = case.pod, case.pod.unprepared_since
@@ -281,6 +294,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     startup_probe_failing,
     crash_looping,
     init_container_blocked,
+    left_behind,
 )
 
 

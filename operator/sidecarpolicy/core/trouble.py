@@ -22,6 +22,7 @@ class PodRecord:
     """What is kept of a Pod: whose it is, what counts, and the verdict."""
 
     name: str
+    node: str
     owner: Owner
     created: float
     policies: tuple[str, ...]
@@ -76,6 +77,7 @@ def pod_record(pod: PodFacts, diagnosis: Diagnosis | None) -> PodRecord:
     refused = diagnosis is not None and diagnosis.stuck
     return PodRecord(
         name=pod.ref.name,
+        node=pod.node,
         owner=pod.owner,
         created=pod.created,
         policies=keys,

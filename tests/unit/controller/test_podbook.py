@@ -89,6 +89,14 @@ def test_facts_are_kept_only_of_pods_that_are_not_settled() -> None:
     assert book.unsettled() == ()
 
 
+def test_settled_pods_are_known_by_their_node() -> None:
+    book = PodBook()
+    put(book, named("a", sidecar(running(1))))
+    put(book, named("b", sidecar(SERVES), **RUNS))
+    put(book, named("c", sidecar(SERVES), nodeName="n2", **RUNS))
+    assert book.settled({"n1", "n3"}) == {"n1": {"b"}}
+
+
 def test_a_policy_of_the_cluster_has_the_sum_of_all_namespaces() -> None:
     book = PodBook()
     assert put(book, named("a", sidecar(SERVES), key=MESH, space="one", **RUNS)) == {CLUSTER}

@@ -47,6 +47,7 @@ PROBED = {"lastState": ended(137, lasted=12), "restartCount": 1}
 APP_RUNS = (container("web", running()),)
 REFUSED = {"reason": "InitContainerRestartPolicyForbidden", "message": "may not have …"}
 DELETED = {"deletionTimestamp": ago(1), "deletionGracePeriodSeconds": 30}
+RUNS_THERE = pod(sidecar(SERVES), apps=APP_RUNS, phase="Running")
 APP_ENDED = (container("web", over(0, since=40)),)
 KILLED = over(137, since=9, lasted=600)
 
@@ -404,3 +405,24 @@ def test_of_a_refusing_node_that_counts_as_capable_the_gate_is_suspected() -> No
     assert diagnosis is not None
     assert "although it counts as capable" in diagnosis.message
     assert diagnosis.next_step.startswith("Turn that gate on")
+
+
+@pytest.mark.parametrize(
+    ("raw", "kubelet", "expected"),
+    [
+        pytest.param(RUNS_THERE, IGNORES, ("NodeIgnoresSidecars", ""), id="an older kubelet"),
+        pytest.param(RUNS_THERE, CAPABLE, None, id="a capable kubelet"),
+        pytest.param(RUNS_THERE, REJECTS, None, id="one that would have refused it at its start"),
+        pytest.param(RUNS_THERE, "weird", None, id="one whose version is unreadable"),
+        pytest.param(
+            pod(sidecar(SERVES), apps=APP_RUNS, phase="Running", meta=DELETED), IGNORES, None,
+            id="an older kubelet, which is to end it",
+        ),
+    ],
+)  # fmt: skip
+def test_a_pod_that_runs_on_a_node_that_lost_the_capability_is_told_of(
+    raw: JSON, kubelet: str, expected: tuple[str, str] | None
+) -> None:
+    assert found(raw, kubelet) == expected
+    diagnosis = diagnose(Case(pod_facts(raw), NOW, node(kubelet)))
+    assert diagnosis is None or not diagnosis.stuck
