@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NOT_SETTLED = "NotSettled"
     NO_FEASIBLE_NODE = "NoFeasibleNode"
     WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
+    FIGHT = "Fight"
     ROLLOUT_STOPPED = "RolloutStopped"
     ROLLOUT_FAILED = "RolloutFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

@@ -20,6 +20,7 @@ from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.events import Recorder
+from sidecarpolicy.controller.fights import Fights
 from sidecarpolicy.controller.foreign import Foreign
 from sidecarpolicy.controller.harm import Harm
 from sidecarpolicy.controller.inventory import Inventory
@@ -78,6 +79,7 @@ class Reconciler:
         self._foreign = Foreign()
         self._rollouts = Rollouts(api, inventory)
         self._rescue = Rescue(api, inventory)
+        self._fights = Fights()
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
@@ -129,6 +131,9 @@ class Reconciler:
             return
         snapshot = await self._rollouts.seen(self._snapshot(namespace))
         decided = plan(snapshot)
+        if fought := self._fights.lost(decided, snapshot, now=time.monotonic()):
+            snapshot = replace(snapshot, fought=fought)
+            decided = plan(snapshot)
         self._wake(namespace, decided)
         asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)
@@ -229,6 +234,8 @@ class Reconciler:
             return Attempt(change, gone=True)
         if change.difference:
             self._foreign.made(change)
+            generation = outcome.body["metadata"]["generation"]
+            self._fights.made(change, generation=generation, now=time.monotonic())
             log.info("%s: template patched for %s", change.ref, ", ".join(sorted(change.policies)))
         for key in sorted(change.failed):
             log.warning("%s: its rollout failed with %s, which was taken out", change.ref, key)

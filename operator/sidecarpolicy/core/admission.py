@@ -24,6 +24,7 @@ from sidecarpolicy.core.record import has_record
 from sidecarpolicy.core.restore import only_dropped, restored
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.subject import TEMPLATE_KINDS, Subject, node_of, subject_of
+from sidecarpolicy.core.truce import fought
 
 Request = Mapping[str, Any]
 """The `request` of an AdmissionReview (admission.k8s.io/v1)."""
@@ -166,9 +167,11 @@ def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Sn
     old, new = before.template, after.template
     if old == new:
         return UNCHANGED
-    if only_dropped(old, new, site=facts.site):
+    case = look(facts, new, snapshot)
+    given_in = frozenset(p.key for p in snapshot.policies if fought(p, case) is not None)
+    if not given_in and only_dropped(old, new, site=facts.site):
         return Answer([*_kept(facts), *difference(new, old, path=after.path)])
-    held = restored(old, new, _renewed(look(facts, new, snapshot)), site=facts.site)
+    held = restored(old, new, _renewed(case) | given_in, site=facts.site)
     return _answer(after, decide(look(facts, held, snapshot)), held)
 
 

@@ -26,6 +26,7 @@ from sidecarpolicy.core.noderule import POD_PARTS
 from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
+from sidecarpolicy.core.truce import fought
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _change(
     workload = case.workload
     patch = difference(case.template, injection.template, path=workload.template_path)
     after = revisions_of(workload.ref.kind, injection.template)
-    holding = rewritten(workload.hold_site, _holds(case, after, failed=failed))
+    holds = _holds(case, after, failed=failed)
+    holding = [] if case.of_pod else rewritten(workload.hold_site, holds)
     if not patch and not holding:
         return None
     return TemplateChange(
@@ -118,7 +120,7 @@ def _change(
         difference=patch,
         holding=holding,
         failed=frozenset(each.key for each in failed),
-        rehearsal=_rehearsal(case, injection.template),
+        rehearsal=_rehearsal(case, injection.template) if patch else [],
         owner=workload.owner,
         guard=guard(uid=workload.uid, generation=workload.generation),
         policies=injection.changed,
@@ -136,7 +138,8 @@ def _holds(
     case: Case, after: Mapping[str, str], *, failed: Sequence[PolicyFacts]
 ) -> Iterator[Hold]:
     """What stays out of the workload from now on; `after` are the revisions that it has then."""
-    made = {each.key: hold for each in failed if (hold := new_hold(each, case)) is not None}
+    made = {each.policy: each for each in case.snapshot.fought.get(case.workload.ref, ())}
+    made |= {each.key: hold for each in failed if (hold := new_hold(each, case)) is not None}
     for each in case.workload.holds:
         if each.policy not in made and not ended(each, case, carried=after.get(each.policy)):
             yield each
@@ -173,7 +176,7 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
     left = leaving(policy, case) and not policy.spec.paused
     if opts_out(case) or left or _reverted(policy, case):
         return Verdict(policy.key, Action.REMOVE)
-    held = kept_off_by(policy, case) or held_back(policy, case)
+    held = kept_off_by(policy, case) or fought(policy, case) or held_back(policy, case)
     if held is not None or leaving(policy, case):
         return Verdict(policy.key, Action.HOLD, policy.desired)
     wish = policy.desired
@@ -214,11 +217,13 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
 
 def _missing(policy: PolicyFacts, case: Case) -> Standing:
     """Where a workload is that does not carry the current revision, with nothing in the way."""
-    ref, kept_out = case.workload.ref, kept_out_by(policy, case)
+    ref, kept_out, truce = case.workload.ref, kept_out_by(policy, case), fought(policy, case)
     if _too_late_for(case):
         return Standing(ref, State.SKIPPED, _too_late(policy, case))
     if kept_out is not None:
         return Standing(ref, State.FAILED, kept_out, given_up=True)
+    if truce is not None:
+        return Standing(ref, State.CONFLICTED, truce)
     held = held_back(policy, case) or case.waits.get(policy.key)
     reason = held.reason if held is not None else None
     return Standing(ref, State.SKIPPED if reason in HARM else State.PENDING, held)

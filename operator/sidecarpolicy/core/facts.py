@@ -31,7 +31,7 @@ from sidecarpolicy.core.held import Hold, HoldSite, hold_site, read_holds
 from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
 from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
-from sidecarpolicy.core.ownership import NodeRuleSite, last_written, node_rule_site
+from sidecarpolicy.core.ownership import NodeRuleSite, Writer, last_written, node_rule_site, writer
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.progress import Progress, progress
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
@@ -166,6 +166,8 @@ class WorkloadFacts:
     """When, RFC 3339 in UTC, so that it sorts as text."""
     written: str = ""
     """When we wrote to it last, in the same form; empty if we never did, or nobody says."""
+    writer: Writer = field(default_factory=Writer)
+    """Who besides us wrote its Pod template last."""
     holds: tuple[Hold, ...] = ()
     """Which revisions stay out of it."""
     hold_site: HoldSite = field(default_factory=HoldSite)
@@ -328,6 +330,7 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         claims=_claims(obj),
         created=meta.get("creationTimestamp") or "",
         written=last_written(meta.get("managedFields") or ()),
+        writer=writer(meta.get("managedFields") or (), steps),
         holds=read_holds(meta),
         hold_site=hold_site(meta),
         progress=progress(obj, kind=kind),

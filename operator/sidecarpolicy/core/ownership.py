@@ -6,6 +6,7 @@ of sync for ever. So our rule goes where no such tool writes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -66,6 +67,22 @@ def last_written(managed_fields: Iterable[Mapping[str, Any]]) -> str:
     """When we wrote to the object last, RFC 3339 in UTC; empty if that is not known."""
     ours = (each for each in managed_fields if each.get("manager") == FIELD_MANAGER)
     return max((str(each.get("time") or "") for each in ours), default="")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A field manager, and when it wrote, RFC 3339 in UTC; empty where that is nobody."""
+
+    manager: str = ""
+    at: str = ""
+
+
+def writer(managed_fields: Iterable[Mapping[str, Any]], template: Sequence[str]) -> Writer:
+    """Who besides us wrote something of the Pod template last."""
+    others = (each for each in managed_fields if each.get("manager") != FIELD_MANAGER)
+    wrote = (each for each in others if _owns(each.get("fieldsV1") or {}, tuple(template)))
+    found = (Writer(str(e.get("manager") or ""), str(e.get("time") or "")) for e in wrote)
+    return max(found, key=lambda each: each.at, default=Writer())
 
 
 def _is_gitops(entry: Mapping[str, Any]) -> bool:

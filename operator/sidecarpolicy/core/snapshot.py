@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.held import Hold
 from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.standing import Refusal
 
@@ -59,6 +60,8 @@ class Snapshot:
     """Workloads whose change failed, or would change nothing, and is not tried now."""
     taken_out: Mapping[Ref, frozenset[str]] = field(default_factory=dict)
     """Policies whose parts were taken out of a workload that is rolling because of that."""
+    fought: Mapping[Ref, tuple[Hold, ...]] = field(default_factory=dict)
+    """Holds of fights that we give in to now, to be written."""
     creating: bool = False
     """Whether the workloads are being created now: a paused policy freezes only what exists."""
     webhook: bool = True
