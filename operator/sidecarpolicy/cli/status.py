@@ -7,7 +7,7 @@ back because of them.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from sidecarpolicy.cluster.resources import (
     WORKLOADS,
     Resource,
 )
+from sidecarpolicy.controller.rollouts import stages_of
 from sidecarpolicy.core.capability import NodeTally, Rules, tally
 from sidecarpolicy.core.facts import (
     CLUSTER,
@@ -37,6 +38,8 @@ from sidecarpolicy.core.facts import (
     policy_facts,
     workload_facts,
 )
+from sidecarpolicy.core.failure import in_question
+from sidecarpolicy.core.origin import origin
 from sidecarpolicy.core.overview import Overview, overviews
 from sidecarpolicy.core.registration import sees_pods
 from sidecarpolicy.core.selection import Exclusions
@@ -118,7 +121,7 @@ class Reader:
         spaces, nodes = await self._spaces(), await self._nodes()
         webhook = await self._webhook()
         names = sorted((by_scope.keys() | workloads.keys()) - {CLUSTER})
-        return [
+        shown = (
             _snapshot(
                 spaces.get(name) or NamespaceFacts(name, "", 0, {_NAME_LABEL: name}),
                 policies=(*by_scope[CLUSTER], *by_scope[name]),
@@ -128,7 +131,19 @@ class Reader:
                 excluded=self._view.exclusions.covers(name),
             )
             for name in names
-        ]
+        )
+        return [await self._judged(each) for each in shown]
+
+    async def _judged(self, snapshot: Snapshot) -> Snapshot:
+        """With the time, and with what rollouts brought that may have failed."""
+        now = replace(snapshot, now=time.time())
+        origins = {}
+        for each in in_question(now):
+            stages = await stages_of(each, self._api)
+            read = origin(stages, kind=each.ref.kind) if stages is not None else None
+            if read is not None:
+                origins[each.ref] = read
+        return replace(now, origins=origins)
 
     async def _workloads(self) -> Mapping[str, list[WorkloadFacts]] | None:
         found: defaultdict[str, list[WorkloadFacts]] = defaultdict(list)

@@ -7,6 +7,7 @@ again. Decisions are serial, writes concurrent and bounded.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from sidecarpolicy.controller.rollouts import Rollouts
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
+from sidecarpolicy.core.recall import Recall
 from sidecarpolicy.core.semantic import fingerprint
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Attempt, TemplateChange, report
@@ -80,6 +82,7 @@ class Reconciler:
         self._rollouts = Rollouts(api, inventory)
         self._rescue = Rescue(api, inventory)
         self._fights = Fights()
+        self._recall: defaultdict[str, Recall] = defaultdict(Recall)
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out: dict[Ref, frozenset[str]] = {}
@@ -116,7 +119,7 @@ class Reconciler:
         for namespace in self._inventory.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
             try:
                 snapshot = await self._rollouts.seen(self._snapshot(namespace))
-                decided = plan(snapshot)
+                decided = plan(snapshot, self._recall[namespace])
                 asked = self._preflight.consider(snapshot, decided.standings)
                 self._note(snapshot, decided, {}, asked=asked)
             except Exception:
@@ -127,13 +130,14 @@ class Reconciler:
             # Gone, or not seen yet, so that nobody knows whether it opted out.
             self._departures.consider(namespace, {})
             self._preflight.forget(namespace)
+            self._recall.pop(namespace, None)
             self._look_at(self._ledger.drop(namespace))
             return
         snapshot = await self._rollouts.seen(self._snapshot(namespace))
-        decided = plan(snapshot)
+        decided = plan(snapshot, self._recall[namespace])
         if fought := self._fights.lost(decided, snapshot, now=time.monotonic()):
             snapshot = replace(snapshot, fought=fought)
-            decided = plan(snapshot)
+            decided = plan(snapshot, self._recall[namespace])
         self._wake(namespace, decided)
         asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)

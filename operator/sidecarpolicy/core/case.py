@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sidecarpolicy.api.models import InjectAt
@@ -30,6 +31,11 @@ class Case:
     """Whether Pods made from the template may still choose their node."""
     of_pod: bool = False
     """Whether the template is a Pod's own, which promises nothing to any other."""
+
+    @cached_property
+    def selecting(self) -> frozenset[str]:
+        """Keys of the policies that select it."""
+        return frozenset(each.key for each in self.selected_by)
 
 
 def case_of(workload: WorkloadFacts, snapshot: Snapshot) -> Case:
@@ -81,7 +87,7 @@ def _refusal(template: Mapping[str, Any], snapshot: Snapshot) -> Finding | None:
 
 def leaving(policy: PolicyFacts, case: Case) -> bool:
     """Whether a policy that can be read does not select the workload (any more)."""
-    return policy.spec is not None and policy not in case.selected_by
+    return policy.spec is not None and policy.key not in case.selecting
 
 
 def opts_out(case: Case) -> bool:

@@ -157,7 +157,7 @@ def _rehearsal(case: Case, template: Mapping[str, Any]) -> Patch:
 
 def _concerns(policy: PolicyFacts, case: Case) -> bool:
     recorded = policy.key in case.revisions and not _too_late_for(case)
-    return recorded or any(policy is each for each in case.selected_by)
+    return recorded or policy.key in case.selecting
 
 
 def _verdicts(case: Case) -> list[Verdict]:

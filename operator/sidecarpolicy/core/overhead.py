@@ -5,7 +5,7 @@ matter. Not to be confused with a Pod's own `overhead`, which is its sandbox's (
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
@@ -39,8 +39,12 @@ class Overhead:
 
 def overhead(before: Mapping[str, Any], after: Mapping[str, Any]) -> Overhead:
     """What the raw Pod template `after` costs more than `before`."""
-    old, new = pod_resources(before), pod_resources(after)
-    old_class, new_class = qos_class(old), qos_class(new)
+    new = pod_resources(after)
+    return _compared(pod_resources(before), new, qos_class(new))
+
+
+def _compared(old: PodResources, new: PodResources, new_class: QosClass) -> Overhead:
+    old_class = qos_class(old)
     findings = [*_uncounted(old, new), *_lowered(old, new)]
     if new_class.worse_than(old_class):
         findings.append(_worse_class(new, old_class, new_class))
@@ -52,19 +56,19 @@ def by_policy(template: Mapping[str, Any]) -> dict[str, Overhead]:
     record = read_record(template)
     if not isinstance(record, Record):
         return {}
+    pod = pod_resources(template)
+    after = qos_class(pod)
     return {
-        key: overhead(_without(template, each.parts), template)
+        key: _compared(_without(pod, each.parts), pod, after)
         for key, each in record.policies.items()
     }
 
 
-def _without(template: Mapping[str, Any], parts: Iterable[str]) -> dict[str, Any]:
-    """The template without a policy's sidecars; nothing else of a policy requests anything."""
+def _without(pod: PodResources, parts: Iterable[str]) -> PodResources:
+    """The Pod without a policy's sidecars; nothing else of a policy requests anything."""
     names = {part.partition("/")[2] for part in parts if part.startswith("container/")}
-    spec = template.get("spec") or {}
-    present = spec.get("initContainers") or []
-    rest = [each for each in present if each.get("name") not in names]
-    return {**template, "spec": {**spec, "initContainers": rest}}
+    rest = tuple(each for each in pod.init_containers if each.name not in names)
+    return replace(pod, init_containers=rest)
 
 
 def _uncounted(old: PodResources, new: PodResources) -> Iterator[Finding]:

@@ -30,7 +30,8 @@ def budgets(decisions: Sequence[Decision], snapshot: Snapshot) -> dict[str, Budg
     counts: Counter[tuple[str, State]] = Counter()
     rolling: Counter[str] = Counter()
     for decision in decisions:
-        counts.update((key, each.state) for key, each in decision.standings.items())
+        for key, each in decision.standings.items():
+            counts[key, each.state] += 1
         rolling.update(decision.rolling)
         workload = decision.case.workload
         if not workload.rollout.settled:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.case import case_of
-from sidecarpolicy.core.decision import Decision, decide
+from sidecarpolicy.core.decision import Decision
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.failure import deadlines
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.pace import Budget, budgets
+from sidecarpolicy.core.recall import Afresh, Decider, Recall
 from sidecarpolicy.core.snapshot import Refusals, Snapshot
 from sidecarpolicy.core.standing import Standing, TemplateChange
 
@@ -33,13 +33,17 @@ class Plan:
     due: float | None = None
 
 
-def plan(snapshot: Snapshot) -> Plan:
-    """Decides about every workload of the namespace; planning the result changes nothing."""
+def plan(snapshot: Snapshot, recall: Recall | None = None) -> Plan:
+    """Decides about every workload of the namespace; planning the result changes nothing.
+
+    With `recall`, which has to be the namespace's own, only about those that changed.
+    """
     keys = [policy.key for policy in snapshot.policies]
     if snapshot.excluded:
         return Plan((), dict.fromkeys(keys, ()))
-    wishes = [decide(case_of(workload, snapshot)) for workload in snapshot.workloads]
-    decisions = list(_paced(wishes, snapshot))
+    decider = Afresh(snapshot) if recall is None else recall.about(snapshot)
+    wishes = [decider.wish(workload) for workload in snapshot.workloads]
+    decisions = [decider.whole(each) for each in _paced(wishes, snapshot, decider)]
     standings: dict[str, list[Standing]] = {key: [] for key in keys}
     for decision in decisions:
         for key, standing in decision.standings.items():
@@ -69,17 +73,19 @@ def change_of(snapshot: Snapshot, ref: Ref, refused: Refusals) -> TemplateChange
     return next(iter(decided.changes), None)
 
 
-def _paced(wishes: Sequence[Decision], snapshot: Snapshot) -> Iterator[Decision]:
+def _paced(wishes: Sequence[Decision], snapshot: Snapshot, decider: Decider) -> Iterator[Decision]:
     """The decisions as far as it is their policies' turn, decided anew where one has to wait."""
     available = budgets(wishes, snapshot)
     for wish in sorted(wishes, key=_urgency):
         waits = _waits(wish, available, snapshot)
-        yield decide(replace(wish.case, waits=waits)) if waits else wish
+        yield decider.waiting(wish, waits) if waits else wish
 
 
-def _urgency(decision: Decision) -> tuple[bool, Ref]:
+def _urgency(decision: Decision) -> tuple[bool, str, str]:
+    """What rolls goes first, then by kind and name; plain text, which is compared at once."""
     workload = decision.case.workload
-    return workload.rollout.settled and not decision.reverted, workload.ref
+    settled = workload.rollout.settled and not decision.reverted
+    return settled, workload.ref.kind, workload.ref.name
 
 
 def _waits(

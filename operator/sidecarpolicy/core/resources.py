@@ -138,6 +138,8 @@ def pod_resources(template: Mapping[str, Any]) -> PodResources:
 
 def add(one: ResourceList, other: ResourceList) -> ResourceList:
     """The sums, by resource."""
+    if not other:
+        return one
     more = {name: one[name] + each if name in one else each for name, each in other.items()}
     return {**one, **more}
 

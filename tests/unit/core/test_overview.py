@@ -7,7 +7,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.facts import policy_facts
 from sidecarpolicy.core.overview import Overview, overviews
 from sidecarpolicy.core.standing import State
-from tests.support.builders import policy_object, snapshot, workload
+from tests.support.builders import policy_object, snapshot, template, workload
 from tests.support.plans import injected
 
 NOW = 1e9
@@ -92,3 +92,9 @@ def test_a_failed_rollout_is_trouble() -> None:
     stopped = replace(made, rollout=replace(made.rollout, finished=False, deadline_exceeded=True))
     found = look(stopped, problems=[problem("RolloutFailed")])
     assert (states(found), found.well) == ([(State.FAILED, Reason.ROLLOUT_FAILED)], False)
+
+
+def test_a_conflict_is_trouble() -> None:
+    own = {"containers": [{"name": "shipper", "image": "own:1"}]}
+    conflicting = workload(pods={**template(), "spec": own})
+    assert not look(conflicting).well
