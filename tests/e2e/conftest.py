@@ -35,12 +35,17 @@ def operator(kubelets: Lab) -> Lab:
     """The operator, running as a Pod from the image that the Dockerfile makes."""
     build_args = {"PYTHON_IMAGE": "lab.local/python:3.11"}
     kubelets.import_image(kubelets.build_image(ROOT, IMAGE, build_args), "new")
-    kubelets.kubectl("apply", "-f", "-", input=kustomized(kubelets, IMAGE))
+    install(kubelets)
+    return kubelets
+
+
+def install(lab: Lab) -> None:
+    """Installs the operator from its image, and waits until both its processes serve."""
+    lab.kubectl("apply", "-f", "-", input=kustomized(lab, IMAGE))
     for name in ("controller", "webhook"):
         rollout = ("rollout", "status", f"deployment/sidecarpolicy-{name}", "--timeout=120s")
-        kubelets.kubectl("-n", SYSTEM, *rollout)
-    eventually(lambda: trusted(kubelets))
-    return kubelets
+        lab.kubectl("-n", SYSTEM, *rollout)
+    eventually(lambda: trusted(lab))
 
 
 def kustomized(lab: Lab, image: str) -> str:

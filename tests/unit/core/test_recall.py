@@ -23,8 +23,9 @@ from tests.support.plans import KEY, ON, WEB, cluster_policy, injected, many
 OUT = {"metadata": {"annotations": {"sidecarpolicy.dev/inject": "false"}}}
 DESIRED = policy().desired
 assert DESIRED is not None
+REVISION = DESIRED.revision
 BLOCK = Finding(Reason.REFUSED, "no")
-HOLD = Hold(KEY, DESIRED.revision, Because.ROLLOUT_FAILED)
+HOLD = Hold(KEY, REVISION, Because.ROLLOUT_FAILED)
 FAILING = replace(injected().rollout, finished=False, deadline_exceeded=True)
 
 
@@ -120,7 +121,7 @@ def test_a_plan_with_recall_is_the_plan_without(
 def test_a_refusal_of_the_current_revision_is_seen() -> None:
     recall, ref = Recall(), many(1)[0].ref
     plan(WORLD, recall)
-    refused = {(ref, KEY): Refusal(DESIRED.revision, 1, BLOCK)}
+    refused = {(ref, KEY): Refusal(REVISION, 1, BLOCK)}
     world = replace(WORLD, refused=refused)
     decided = plan(world, recall)
     assert decided == plan(world)
