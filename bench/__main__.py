@@ -33,15 +33,17 @@ def main(rounds: int, reviews: int, flood: int, soak: int, output: str) -> None:
         trust = certificates(Path(name))
         with serving(ARMS, Path(name)) as arms:
             lines = uvloop.run(measure(arms, size, trust))
-    click.echo(_json(lines) if output == "json" else _table(lines))
+    click.echo(as_json(lines) if output == "json" else as_table(lines))
     raise SystemExit(0 if all(line.met for line in lines) else 1)
 
 
-def _json(lines: Sequence[Line]) -> str:
+def as_json(lines: Sequence[Line]) -> str:
+    """For programs."""
     return json.dumps([{**asdict(line), "met": line.met} for line in lines], indent=2)
 
 
-def _table(lines: Sequence[Line]) -> str:
+def as_table(lines: Sequence[Line]) -> str:
+    """For people."""
     width = max(len(line.what) for line in lines)
     return "\n".join(
         [f"{'':{width}}  median  goal     rounds", *(_row(line, width) for line in lines)]

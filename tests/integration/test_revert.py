@@ -94,7 +94,10 @@ def test_500_deployments_are_given_back_with_all_edits_that_users_made_meanwhile
     shop.wait_status("log-shipper", current=MANY, seconds=180)
     with writer(shop) as user:
         shop.delete("scpol", "log-shipper")
-        eventually(lambda: with_sidecars(shop), until=lambda number: number == 0, seconds=240)
+        # By its log first: to look at all of them again and again would take the machine's time.
+        patched = ": template patched for"
+        eventually(lambda: controller.log().count(patched) >= 2 * MANY, seconds=240)
+        eventually(lambda: with_sidecars(shop), until=lambda number: number == 0, seconds=60)
         edits = json.loads(user.communicate("\n", timeout=60)[0])
     assert len(edits) == MANY
     assert written(shop) == {
