@@ -176,10 +176,10 @@ class Reconciler:
         for ref in [each for each in self._rested if self._inventory.workload(each) is None]:
             del self._rested[ref]
             self._backoff.succeeded(ref)
-        return frozenset(filter(self._rests, self._rested))
+        return frozenset(ref for ref in self._rested if self._rest_of(ref) > 0)
 
-    def _rests(self, ref: Ref) -> bool:
-        return self._backoff.rest(ref, now=time.monotonic()) > 0
+    def _rest_of(self, ref: Ref) -> float:
+        return self._backoff.rest(ref, now=time.monotonic())
 
     def _still_rolling(self) -> Mapping[Ref, frozenset[str]]:
         """What was taken out where, as long as the workload rolls because of it."""
@@ -198,7 +198,9 @@ class Reconciler:
         tried, attempt = self._rested.get(change.ref, ("", None))
         if tried != digest:
             self._backoff.succeeded(change.ref)  # a new wish need not wait for the old one
-        elif attempt is not None and self._rests(change.ref):
+        elif attempt is not None and (wait := self._rest_of(change.ref)) > 0:
+            # Of several wishes for a namespace the earliest counts; this one may have been later.
+            self._inventory.dirty_scopes.mark_later(change.ref.namespace, wait)
             return attempt
         async with self._slots:
             if harm := await self._harm.of(change, snapshot):
