@@ -57,6 +57,11 @@ class Process:
         if wait:
             eventually(self.ready, seconds=60)
 
+    def reach_by(self, kubeconfig: Path) -> None:
+        """From the next start on it takes another way to the API server."""
+        self.kubeconfig = kubeconfig
+        self._environment["KUBECONFIG"] = str(kubeconfig)
+
     def ready(self) -> bool:
         assert self.running(), f"the process ended:\n{self.log()}"
         try:

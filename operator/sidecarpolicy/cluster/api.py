@@ -16,6 +16,7 @@ from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import SERVICE_ACCOUNTS, Resource
 
 _TIMEOUT = ClientTimeout(total=30, sock_connect=5)
+_GRACE_SECONDS = 5
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 PAGE = 500
@@ -169,8 +170,8 @@ class Api:
             "timeoutSeconds": str(seconds),
             **_selectors(labels, fields),
         }
-        # Bookmarks come about once a minute, so a longer silence is a dead connection.
-        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=90)
+        # The server ends the watch itself, so a longer silence is a dead connection.
+        timeout = ClientTimeout(total=None, sock_connect=5, sock_read=seconds + _GRACE_SECONDS)
         url = self._connection.server + resource.path()
         async with self._connection.session.get(url, params=query, timeout=timeout) as response:
             response.raise_for_status()
@@ -272,7 +273,7 @@ def _outcome(response: ClientResponse, content: bytes) -> Outcome:
         _result(response.status, status),
         f"{_readable(message)} (HTTP {response.status})",
         code=response.status,
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        retry_after=retry_after(response.headers),
     )
 
 
@@ -319,8 +320,10 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _seconds(header: str | None) -> float:
-    return float(header) if header and header.isdigit() else 0.0
+def retry_after(headers: Mapping[str, str]) -> float:
+    """For how many seconds the server asks to be left alone; it never sends a date."""
+    header = headers.get("Retry-After", "")
+    return float(header) if header.isdigit() else 0.0
 
 
 async def _lines(response: ClientResponse) -> AsyncIterator[bytes]:

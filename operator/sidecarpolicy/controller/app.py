@@ -115,6 +115,8 @@ class Controller:
             ),
             *self._pods.reflectors,
         ]
+        for reflector in self._reflectors:
+            reflector.relisted = self._census.sweep_soon
         self._counted = asyncio.Event()
 
     def ready(self) -> bool:
@@ -169,7 +171,9 @@ class Controller:
         # which may never come, and the process would go on blind.
         await first_to_end(
             *await kopf.spawn_tasks(
-                registry=registry(self._connection, self._inventory),
+                registry=registry(
+                    self._connection, self._inventory, relisted=self._census.sweep_soon
+                ),
                 settings=settings(),
                 clusterwide=True,
                 standalone=True,

@@ -17,11 +17,15 @@ class Backoff:
         self._until: dict[Hashable, float] = {}
 
     def failed(self, key: Hashable, *, now: float, at_least: float = 0.0) -> float:
-        """Notes a failure at a monotonic time; returns the seconds to wait."""
+        """Notes a failure at a monotonic time; returns the seconds to wait.
+
+        `at_least` is what the API server asked for (Retry-After), of many at the same time, so
+        it gets some jitter, too.
+        """
         count = self._failures[key] = self._failures.get(key, 0) + 1
         # No power of many hours of failures: 2.0 ** 1024 is an error, not infinity.
         ceiling = min(self._first * 2.0 ** min(count - 1, 10), self._last)
-        wait = max(ceiling * random.uniform(0.5, 1.0), at_least)
+        wait = max(ceiling * random.uniform(0.5, 1.0), at_least * random.uniform(1.0, 1.25))
         self._until[key] = now + wait
         return wait
 

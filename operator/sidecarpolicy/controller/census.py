@@ -7,7 +7,10 @@ first decision, and sweeps out phantoms afterwards.
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sidecarpolicy.cluster.api import Api
@@ -18,6 +21,7 @@ from sidecarpolicy.cluster.resources import (
     POLICIES,
     Resource,
 )
+from sidecarpolicy.controller.backoff import Backoff
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.facts import CLUSTER
 
@@ -26,7 +30,8 @@ log = logging.getLogger(__name__)
 See = Callable[[dict[str, Any]], None]
 
 SWEEP_SECONDS = 300.0
-_RETRY_SECONDS = 3.0
+SETTLE_SECONDS = 2.0
+"""How long a sweep waits for the watches that are interrupted at the same time."""
 
 
 class Census:
@@ -35,6 +40,12 @@ class Census:
     def __init__(self, api: Api, inventory: Inventory) -> None:
         self._api = api
         self._inventory = inventory
+        self._wanted = asyncio.Event()
+        self._backoff = Backoff(last=8.0)
+
+    def sweep_soon(self) -> None:
+        """A watch was interrupted for so long that its collection was listed anew."""
+        self._wanted.set()
 
     async def take(self) -> None:
         """Fills the inventory; waits as long as the API server or the CRD is missing."""
@@ -44,7 +55,10 @@ class Census:
     async def run(self) -> None:
         """Sees everything again, for ever, and sweeps out what exists no longer."""
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), SWEEP_SECONDS)
+            await asyncio.sleep(SETTLE_SECONDS * random.uniform(0.5, 1.0))
+            self._wanted.clear()
             await self._sweep()
 
     async def _sweep(self) -> None:
@@ -79,11 +93,10 @@ class Census:
         while True:
             listed = await self._api.list_all(resource, keep=keep)
             if listed.done:
+                self._backoff.succeeded(resource)
                 return set(listed.items)
+            wait = self._backoff.failed(resource, now=time.monotonic(), at_least=listed.retry_after)
             log.warning(
-                "cannot list %s, next try in %.0f s: %s",
-                resource.plural,
-                _RETRY_SECONDS,
-                listed.message,
+                "cannot list %s, next try in %.0f s: %s", resource.plural, wait, listed.message
             )
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(wait)

@@ -9,6 +9,7 @@ turns up later is looked into anew.
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Departures:
                 log.warning("%s is missing, but not proved gone: %s", missing, doubt)
             self._doubts[missing] = doubt
             self._absent_since[missing] = None
-            self._look_again(missing, _RETRY)
+            self._look_again(missing, _RETRY * random.uniform(0.8, 1.2))
         elif since is None or now - since < self._grace:
             since = self._absent_since[missing] = now if since is None else since
             self._look_again(missing, since + self._grace - now + _MARGIN)

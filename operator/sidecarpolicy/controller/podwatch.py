@@ -7,6 +7,7 @@ seconds, for the Pods that are not settled.
 """
 
 import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -86,7 +87,7 @@ class PodWatch:
                 if trouble is None or await self._post(trouble):
                     self._news.pop(topic, None)
                 else:
-                    self._untold.mark_later(topic, _AGAIN_SECONDS)
+                    self._untold.mark_later(topic, _AGAIN_SECONDS * random.uniform(0.8, 1.2))
 
     async def revisit(self) -> None:
         """Judges Pods anew, for ever, whose node gained or lost the capability.

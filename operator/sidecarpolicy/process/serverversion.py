@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 
 from sidecarpolicy.cluster.api import Api
@@ -37,4 +38,5 @@ class ServerVersion:
                 self.known.set()
             if not answer.done:
                 log.warning("cannot read the API server's version: %s", answer.message)
-            await asyncio.sleep(AGAIN_SECONDS if answer.done else _RETRY_SECONDS)
+            seconds = AGAIN_SECONDS if answer.done else _RETRY_SECONDS
+            await asyncio.sleep(max(seconds, answer.retry_after) * random.uniform(1.0, 1.25))
