@@ -100,3 +100,33 @@ def test_two_controllers_are_two_pods_apart_of_which_one_may_be_evicted(
     (before,) = (e for e in plain if e["kind"] == "Deployment" and e not in made)
     assert before["spec"].pop("replicas") == 1
     assert controller == before
+
+
+def test_prometheus_finds_the_ports_on_which_both_processes_answer(
+    cluster: Lab, tmp_path: Path
+) -> None:
+    plain = objects(cluster.kubectl("kustomize", str(ROOT)))
+    made = objects(kustomized(cluster, tmp_path, "prometheus"))
+    new = [each for each in made if each not in plain]
+    assert [each for each in made if each not in new] == plain
+    kinds = sorted(each["kind"] for each in new)
+    assert kinds == ["PrometheusRule", "Service", "Service", "ServiceMonitor", "ServiceMonitor"]
+    monitors = [each for each in new if each["kind"] == "ServiceMonitor"]
+    for monitor in monitors:
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (service,) = (e for e in made if e["kind"] == "Service" and wanted <= labels_of(e))
+        (port,) = service["spec"]["ports"]
+        assert [port["name"]] == [each["port"] for each in monitor["spec"]["endpoints"]]
+        chosen = service["spec"]["selector"].items()
+        (deployment,) = (
+            each
+            for each in plain
+            if each["kind"] == "Deployment" and chosen <= labels_of(each["spec"]["template"])
+        )
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        assert ports[port["targetPort"]] == port["port"]
+
+
+def labels_of(obj: JSON) -> set[tuple[str, str]]:
+    return set(obj["metadata"]["labels"].items())

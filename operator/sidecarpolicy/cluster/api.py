@@ -30,19 +30,14 @@ Observe = Callable[[str, Outcome], None]
 class Api:
     """Typed access to the few verbs that we use."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        fence: Fence | None = None,
-        observe: Observe = lambda _, __: None,
-    ) -> None:
+    def __init__(self, connection: Connection, *, fence: Fence | None = None) -> None:
         """`fence` says at the last moment whether a request that writes may be sent, also one
-        that only tries to. `observe` is told how each of them ended, but not of dry runs.
+        that only tries to.
         """
         self._connection = connection
         self._fence = fence
-        self._observe = observe
+        self.observe: Observe = lambda _, __: None
+        """Told how each request that writes ended; dry runs do not."""
 
     async def get(self, resource: Resource, *, name: str, namespace: str | None = None) -> Outcome:
         """Reads one object. GONE only if the server says that this very object is absent."""
@@ -239,7 +234,7 @@ class Api:
         except (ClientError, TimeoutError, OSError) as error:
             outcome = Outcome(Result.UNAVAILABLE, _cause(error))
         if data is not None and "dryRun" not in (query or {}):
-            self._observe(path, outcome)
+            self.observe(path, outcome)
         return outcome
 
 

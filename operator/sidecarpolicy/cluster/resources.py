@@ -99,6 +99,15 @@ API_VERSIONS: Final = {
 """The apiVersion of each kind that Events are about."""
 
 
+def written(path: str) -> str:
+    """Which resource the URL path of a request is about, as RBAC names it: without the object."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[0] == "namespaces" and len(parts) > 2:
+        parts = parts[2:]
+    return "/".join([parts[0], *parts[2:]])
+
+
 def policies_in(scope: str) -> Resource:
     """The kind of policy that lives in a namespace, or, for the empty scope, in none."""
     return POLICIES if scope else CLUSTER_POLICIES

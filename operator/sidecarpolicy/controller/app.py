@@ -22,7 +22,8 @@ from sidecarpolicy.controller.handlers import registry, settings
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.labeller import Labeller
-from sidecarpolicy.controller.metrics import Metrics
+from sidecarpolicy.controller.liveness import ailment
+from sidecarpolicy.controller.metrics import Metrics, Sources
 from sidecarpolicy.controller.nodemetrics import NodeMetrics, effective, opened
 from sidecarpolicy.controller.podwatch import PodWatch
 from sidecarpolicy.controller.preflight import Preflight
@@ -98,7 +99,6 @@ class Controller:
         )
         self._strays = Strays(api, self._inventory, recorder)
         self._pods = PodWatch(api, self._inventory, recorder)
-        self._metrics = Metrics(self._inventory.pods.reasons)
         self._reconciler = Reconciler(
             api,
             self._inventory,
@@ -107,6 +107,9 @@ class Controller:
             preflight=self._preflight,
             revert_share=options.revert_share,
         )
+        self._metrics = Metrics(self._sources())
+        self._reconciler.passed = self._metrics.passed
+        api.observe = self._metrics.wrote
         self._reflectors: list[Reflector[Any]] = [
             Reflector(api, WEBHOOK_CONFIGURATIONS, self._webhooks),
             *(
@@ -123,9 +126,26 @@ class Controller:
         """Whether everything has been listed at least once."""
         return self._counted.is_set() and all(each.listed.is_set() for each in self._reflectors)
 
+    def ailment(self) -> str:
+        """What only a restart can heal; empty if there is nothing."""
+        loops = {name: each.pulse for name, each in self._inventory.queues.items()}
+        return ailment(watch_age=self._metrics.watch_age, loops=loops)
+
+    def _sources(self) -> Sources:
+        return Sources(
+            leads=self._election.holds if self._election else lambda: True,
+            heard=lambda: min(each.heard for each in self._reflectors),
+            workloads=self._reconciler.counts,
+            nodes=self._inventory.verdicts,
+            queues=lambda: {name: len(each) for name, each in self._inventory.queues.items()},
+            reasons=self._inventory.pods.reasons,
+        )
+
     async def run(self) -> None:
         """Runs all parts; the first that ends, ends all."""
-        async with health_server(self._listen, ready=self.ready, metrics=self._metrics.text):
+        async with health_server(
+            self._listen, ready=self.ready, ailment=self.ailment, metrics=self._metrics.text
+        ):
             await first_to_end(
                 told_to_end(),
                 self._watch(),

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from sidecarpolicy.controller.pulse import Pulse
+
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -13,6 +15,8 @@ class DirtySet(Generic[Key]):
     def __init__(self, *, settle: float) -> None:
         """`settle` is how many seconds a first mark waits for others to join it."""
         self._settle = settle
+        self.pulse = Pulse()
+        """Of the loop that takes from here."""
         self._keys: set[Key] = set()
         self._marked = asyncio.Event()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -46,8 +50,10 @@ class DirtySet(Generic[Key]):
 
     async def take(self) -> set[Key]:
         """Waits for marks, lets a burst settle, and returns all marked keys at once."""
+        self.pulse.rest()
         await self._marked.wait()
         await asyncio.sleep(self._settle)
         keys, self._keys = self._keys, set()
         self._marked.clear()
+        self.pulse.beat()
         return keys

@@ -1,6 +1,6 @@
 """The inventory: the latest facts of everything watched, and marks of what changed."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from sidecarpolicy.cluster.resources import Resource
@@ -60,6 +60,19 @@ class Inventory:
         """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
         self.dirty_reports: DirtySet[str] = DirtySet(settle=REPORT_SETTLE)
         """Scopes whose policies have something new to say about Pods, and nothing to plan."""
+
+    @property
+    def queues(self) -> Mapping[str, DirtySet[str]]:
+        """What is marked, by what it is."""
+        return {
+            "nodes": self.dirty_nodes,
+            "namespaces": self.dirty_scopes,
+            "reports": self.dirty_reports,
+        }
+
+    def verdicts(self) -> Counter[Verdict]:
+        """Nodes by what their kubelets do with native sidecars."""
+        return Counter(each.capability.verdict for each in self.nodes)
 
     def knows(self, namespace: str) -> bool:
         """Whether the namespace itself has been seen."""

@@ -48,6 +48,7 @@ class Labeller:
             return
         async with self._slots:
             outcome = await self._api.patch_merge(NODES, patch, name=name)
+        self._inventory.dirty_nodes.pulse.beat()
         if outcome.done:
             self._backoff.succeeded(name)
             log.info("Node %s: %s: %s", name, node.capability.verdict, node.capability.evidence)

@@ -60,6 +60,16 @@ class Ledger:
         own = self._entries.get(namespace, {})
         return {key: _elsewhere(total, own.get(key)) for key, total in self._totals.items()}
 
+    def counts(self) -> Counter[tuple[str, State]]:
+        """All workloads by kind of policy and state."""
+        found: Counter[tuple[str, State]] = Counter()
+        for entries in self._entries.values():
+            for key, entry in entries.items():
+                kind = key.partition("/")[0]
+                for state, number in entry.summary.counts.items():
+                    found[kind, state] += number
+        return found
+
     def _count(self, key: str, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> bool:
         """Brings a total up to date; whether fewer workloads keep others waiting now."""
         total = self._totals[key]

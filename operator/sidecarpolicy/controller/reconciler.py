@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -36,7 +36,7 @@ from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.recall import Recall
 from sidecarpolicy.core.semantic import fingerprint
 from sidecarpolicy.core.snapshot import Snapshot
-from sidecarpolicy.core.standing import Attempt, TemplateChange, report
+from sidecarpolicy.core.standing import Attempt, State, TemplateChange, report
 from sidecarpolicy.core.status import policy_status
 from sidecarpolicy.core.summary import summarize
 
@@ -74,6 +74,8 @@ class Reconciler:
         self._recorder = recorder
         self._reporter = Reporter(api, inventory)
         self._revert_share = revert_share
+        self.passed: Callable[[float], None] = lambda _: None
+        """Told how many seconds each pass took."""
         self._ledger = Ledger()
         self._culprits = Culprits(api, inventory)
         self._harm = Harm(api, inventory)
@@ -95,12 +97,19 @@ class Reconciler:
         while True:
             # The cluster comes last: its policies report what the passes over namespaces found.
             for scope in sorted(await self._inventory.dirty_scopes.take(), reverse=True):
+                start = time.monotonic()
+                self._inventory.dirty_scopes.pulse.beat()
                 try:
                     await (self._reconcile(scope) if scope != CLUSTER else self._report(CLUSTER))
+                    self.passed(time.monotonic() - start)
                 except Exception:
                     wait = self._backoff.failed(scope, now=time.monotonic())
                     log.exception("Namespace %r: internal error, again in %.0f s", scope, wait)
                     self._inventory.dirty_scopes.mark_later(scope, wait)
+
+    def counts(self) -> Mapping[tuple[str, State], int]:
+        """All workloads by kind of policy and state."""
+        return self._ledger.counts()
 
     async def report_pods(self) -> None:
         """Reports for ever what is new about Pods, which takes no plan."""
@@ -209,6 +218,7 @@ class Reconciler:
             if (idle := await self._idle(change)) is not None:
                 return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
             outcome = await self._write(change)
+        self._inventory.dirty_scopes.pulse.beat()
         if outcome.done or outcome.result is Result.GONE:
             return self._settled(change, outcome)
         if outcome.result is Result.REFUSED and await self._culprits.find(snapshot, change):

@@ -1,22 +1,33 @@
-"""Health over HTTP: /healthz says that the process works, /readyz that it knows the cluster,
+"""Health over HTTP: /healthz says that the process works, or what keeps it from that until it is
+started anew, /readyz that it knows the cluster,
 and /metrics, where there are any, tells Prometheus how it does.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+
+log = logging.getLogger(__name__)
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @asynccontextmanager
 async def health_server(
-    listen: str, *, ready: Callable[[], bool], metrics: Callable[[], bytes] | None = None
+    listen: str,
+    *,
+    ready: Callable[[], bool],
+    ailment: Callable[[], str] = str,
+    metrics: Callable[[], bytes] | None = None,
 ) -> AsyncIterator[None]:
-    """Serves on "HOST:PORT" while the context is open."""
+    """Serves on "HOST:PORT" while the context is open; an empty `ailment` is none."""
 
     async def healthz(_: web.Request) -> web.Response:
+        if found := ailment():
+            log.error("Not alive: %s", found)
+            return web.Response(text=f"{found}\n", status=503)
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
