@@ -1,10 +1,13 @@
 """Exponential back-off with jitter, per key."""
 
+import math
 import random
 from collections.abc import Hashable
 
 FIRST = 1.0
 LAST = 60.0
+CONFLICT = 1.0
+"""The longest wait after a conflict: what is needed is a fresh look, not time."""
 
 
 class Backoff:
@@ -16,15 +19,17 @@ class Backoff:
         self._failures: dict[Hashable, int] = {}
         self._until: dict[Hashable, float] = {}
 
-    def failed(self, key: Hashable, *, now: float, at_least: float = 0.0) -> float:
+    def failed(
+        self, key: Hashable, *, now: float, at_least: float = 0.0, at_most: float = math.inf
+    ) -> float:
         """Notes a failure at a monotonic time; returns the seconds to wait.
 
         `at_least` is what the API server asked for (Retry-After), of many at the same time, so
-        it gets some jitter, too.
+        it gets some jitter, too. `at_most` is for failures that waiting does not heal.
         """
         count = self._failures[key] = self._failures.get(key, 0) + 1
         # No power of many hours of failures: 2.0 ** 1024 is an error, not infinity.
-        ceiling = min(self._first * 2.0 ** min(count - 1, 10), self._last)
+        ceiling = min(self._first * 2.0 ** min(count - 1, 10), self._last, at_most)
         wait = max(ceiling * random.uniform(0.5, 1.0), at_least * random.uniform(1.0, 1.25))
         self._until[key] = now + wait
         return wait

@@ -6,6 +6,7 @@ again. Decisions are serial, writes concurrent and bounded.
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Outcome, Result
 from sidecarpolicy.cluster.resources import DAEMON_SETS, WORKLOADS
-from sidecarpolicy.controller.backoff import Backoff
+from sidecarpolicy.controller.backoff import CONFLICT, Backoff
 from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
@@ -275,12 +276,15 @@ class Reconciler:
         finding = Finding(_REASONS[outcome.result], outcome.message)
         log.warning("%s not patched, tried again later: %s", change.ref, outcome.message)
         attempt = Attempt(change, failure=finding)
-        return self._rest(attempt, digest, at_least=outcome.retry_after)
+        at_most = CONFLICT if outcome.result is Result.CONFLICT else math.inf
+        return self._rest(attempt, digest, at_least=outcome.retry_after, at_most=at_most)
 
-    def _rest(self, attempt: Attempt, digest: str, *, at_least: float) -> Attempt:
+    def _rest(
+        self, attempt: Attempt, digest: str, *, at_least: float, at_most: float = math.inf
+    ) -> Attempt:
         """Tries it again later, and gives its place to others at once."""
-        ref = attempt.change.ref
-        wait = self._backoff.failed(ref, now=time.monotonic(), at_least=at_least)
+        ref, now = attempt.change.ref, time.monotonic()
+        wait = self._backoff.failed(ref, now=now, at_least=at_least, at_most=at_most)
         self._rested[ref] = digest, attempt
         self._inventory.dirty_scopes.mark(ref.namespace)
         self._inventory.dirty_scopes.mark_later(ref.namespace, wait)

@@ -1,13 +1,14 @@
 """Publishes statuses: only when they say something new, and at most one a second per policy."""
 
 import logging
+import math
 import time
 from typing import Any
 
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.outcome import Result
 from sidecarpolicy.cluster.resources import policies_in
-from sidecarpolicy.controller.backoff import Backoff
+from sidecarpolicy.controller.backoff import CONFLICT, Backoff
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.core.facts import PolicyFacts
 
@@ -51,9 +52,15 @@ class Reporter:
         elif outcome.result is Result.GONE:
             self._inventory.forget_policy(policy.scope, policy.name)
         else:
-            wait = self._backoff.failed(policy.uid, now=now, at_least=outcome.retry_after)
+            conflict = outcome.result is Result.CONFLICT
+            wait = self._backoff.failed(
+                policy.uid,
+                now=now,
+                at_least=outcome.retry_after,
+                at_most=CONFLICT if conflict else math.inf,
+            )
             log.log(
-                logging.DEBUG if outcome.result is Result.CONFLICT else logging.WARNING,
+                logging.DEBUG if conflict else logging.WARNING,
                 "Status of %s not written, next try in %.0f s: %s",
                 policy,
                 wait,

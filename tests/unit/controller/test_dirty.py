@@ -53,6 +53,11 @@ def test_a_server_that_asks_for_more_time_gets_it_and_not_from_all_at_the_same_m
     assert len(waits) > 1
 
 
+def test_what_waiting_does_not_heal_is_never_waited_for_long() -> None:
+    backoff = Backoff()
+    assert max(backoff.failed("key", now=0, at_most=1.0) for _ in range(20)) <= 1.0
+
+
 def test_a_success_ends_the_rest() -> None:
     backoff = Backoff()
     wait = backoff.failed("key", now=0)
