@@ -5,7 +5,7 @@
 
 Whoever leads may write until `renew_deadline` after the start of the last request that renewed
 the Lease (`holds`, which the fence asks before each write); nobody else leads before `duration`
-after the API server took that request. Why not the client library's election, see decision 13.
+after the API server took that request.
 """
 
 import asyncio
