@@ -20,7 +20,7 @@ from tests.support.doctors import doctor, printed, said, states
 from tests.support.labs import lab_for
 from tests.support.patients import recorded
 from tests.support.processes import Controller
-from tests.support.users import User, admin, dismiss, grant_everywhere, person, right
+from tests.support.users import User, admin, dismiss, grant, grant_everywhere, person, right
 from tests.support.waiting import eventually
 
 SEES = ("list", "nodes"), ("list", "pods"), ("list", "events")
@@ -250,3 +250,9 @@ def test_a_policy_that_does_not_work_is_told_with_its_reason(
     assert told["message"].startswith("Accepted is False: ")
     _, _, elsewhere = doctor(admin(shop.lab), "-n", "default")
     assert said(elsewhere, "policies")["state"] == "fine"
+    reader = person(shop.lab, "shop-reader")
+    grant(shop, reader, [right("list", "sidecarpolicies.sidecarpolicy.dev")])
+    _, _, report = doctor(reader, "-n", shop.name)
+    found = [each for each in report["checks"] if each["check"] == "policies"]
+    assert [each["state"] for each in found] == ["problem", "unknown"]
+    assert found[1]["message"].startswith("could not read clustersidecarpolicies: ")

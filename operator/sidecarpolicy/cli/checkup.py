@@ -106,7 +106,7 @@ class Surveyor:
             dry_run(proof),
             mutating_webhooks(proof),
             *operator(found),
-            *policies(await self._policies(found), time.time()),
+            *await self._policies(found),
             _pods_checked(report),
         )
         return Checkup(checked, None if isinstance(report, Unread) else report)
@@ -231,17 +231,20 @@ class Surveyor:
         # "A nil value should be interpreted as true" (discovery.k8s.io/v1).
         return sum((e.get("conditions") or {}).get("ready") is not False for e in endpoints)
 
-    async def _policies(self, operator: Operator) -> Sequence[RawObject] | Unread:
-        """Policies of both kinds; there are none where their CRDs are not."""
+    async def _policies(self, operator: Operator) -> tuple[Checked, ...]:
+        """Policies of both kinds, of which one may be read and the other not; there are none where
+        their CRDs are not.
+        """
         found: list[RawObject] = []
-        if operator.crds == {}:
-            return found
-        for resource, namespace in ((CLUSTER_POLICIES, ""), (POLICIES, self._scope.namespace)):
+        missing: list[Checked] = []
+        wanted = ((CLUSTER_POLICIES, ""), (POLICIES, self._scope.namespace))
+        for resource, namespace in wanted if operator.crds != {} else ():
             listed = await self._list(resource, namespace=namespace or None)
             if isinstance(listed, Unread):
-                return listed
-            found += ({"kind": resource.kind, **each} for each in listed)
-        return found
+                missing.append(unread(Check.POLICIES, resource.plural, listed))
+            else:
+                found += ({"kind": resource.kind, **each} for each in listed)
+        return (*(policies(found, time.time()) if found or not missing else ()), *missing)
 
     async def _pods(self) -> Report | Unread:
         try:
@@ -275,7 +278,7 @@ def _pods_checked(report: Report | Unread) -> Checked:
     """The Pods in one line; what is wrong with each is told below it."""
     if isinstance(report, Unread):
         return unread(Check.PODS, "Pods", report)
-    number = f"{len(report.pods)} Pods with native sidecars"
+    number = report.counted
     if report.healthy:
         return fine(Check.PODS, f"{number}, nothing wrong")
     ill = sum(each.diagnosis is not None for each in report.pods)

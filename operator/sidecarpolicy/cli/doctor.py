@@ -75,6 +75,11 @@ class Report:
     unread: tuple[str, ...] = ()
 
     @property
+    def counted(self) -> str:
+        """How many Pods were examined, for people."""
+        return f"{len(self.pods)} Pod{'' if len(self.pods) == 1 else 's'} with native sidecars"
+
+    @property
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.refused and all(each.diagnosis is None for each in self.pods)

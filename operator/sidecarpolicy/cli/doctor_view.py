@@ -112,7 +112,7 @@ def _state(container: ContainerFacts) -> str:
 def _sum(report: Report) -> str:
     ill = sum(each.diagnosis is not None for each in report.pods)
     wrong = f"something is wrong with {ill}" if ill else "nothing is wrong with them"
-    return f"{len(report.pods)} Pods with native sidecars; {wrong}"
+    return f"{report.counted}; {wrong}"
 
 
 def _pod_data(examined: Examination) -> dict[str, Any]:

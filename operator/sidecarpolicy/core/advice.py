@@ -113,7 +113,7 @@ KILLED: Final = Advice(
 )
 POD_NOT_CREATED: Final = Advice(
     Reason.POD_NOT_CREATED,
-    "no Pod can be created, because the API server refuses it: {words}",
+    "Pods cannot be created, because the API server refuses them: {words}",
     "Correct what it names: in the policy if that added it, else in the workload, or in what "
     "limits its namespace (ResourceQuota, Pod Security, admission policies)",
 )

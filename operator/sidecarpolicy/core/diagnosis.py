@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import advice, kubeletbugs
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.capability import Verdict
@@ -86,6 +87,8 @@ _NOT_CREATED: Final = frozenset(
         "PreStartHookError", "PostStartHookError", "RunContainerError",
     }
 )  # fmt: skip
+_BY_WORD: Final = frozenset({Reason.OVERRIDDEN})
+"""What people say of a node, and its kubelet may not know of."""
 _IGNORING: Final = frozenset({Verdict.IGNORES, Verdict.UNKNOWN})
 """Unknown is what a version is that cannot be read; a capable kubelet would say `started`."""
 
@@ -202,7 +205,8 @@ def ignored_by_node(case: Case) -> Diagnosis | None:
     since, probed = blocker.running_since, blocker.startup_seconds is not None
     if not blocker.native or since is None or case.now < since + case.patience.hanging:
         return None
-    if node.capability.verdict is Verdict.UNKNOWN and probed:
+    unsure = node.capability.verdict is Verdict.UNKNOWN or node.capability.reason in _BY_WORD
+    if unsure and probed:
         return None
     return advice.NODE_IGNORES.on(blocker.name, node=pod.node, evidence=node.capability.evidence)
 

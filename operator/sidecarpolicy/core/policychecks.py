@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.checkup import Check, Checked, Unread, fine, problem, shortened, unread
+from sidecarpolicy.core.checkup import Check, Checked, fine, problem, shortened
 from sidecarpolicy.core.times import seconds
 
 RawObject = Mapping[str, Any]
@@ -21,10 +21,8 @@ _CONDITIONS: Final = (
 """Conditions and what they must not be; Ready repeats what one before it says."""
 
 
-def policies(found: Sequence[RawObject] | Unread, now: float) -> tuple[Checked, ...]:
+def policies(found: Sequence[RawObject], now: float) -> tuple[Checked, ...]:
     """One line a policy that does not work, or one for all; `now` in seconds since 1970."""
-    if isinstance(found, Unread):
-        return (unread(Check.POLICIES, "policies", found),)
     ill = tuple(line for each in found if (line := _policy(each, now)) is not None)
     if ill:
         return ill

@@ -1,9 +1,12 @@
 """What is found wrong with Pods, and with which Pods nothing is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.diagnosis import Case, creation_refused, diagnose, settled
 from sidecarpolicy.core.podfacts import pod_facts
 from tests.support.patients import (
@@ -360,6 +363,18 @@ def test_a_pod_that_is_refused_for_another_cause_has_it_in_the_servers_words(
 )
 def test_what_passes_by_itself_is_no_cause(said: str) -> None:
     assert creation_refused(said) is None
+
+
+@pytest.mark.parametrize(("probe", "expected"), [(None, True), (PROBE, False)])
+def test_a_node_that_people_call_incapable_may_still_be_waiting_for_a_probe(
+    probe: JSON | None, expected: bool
+) -> None:
+    said = replace(node().capability, verdict=Verdict.IGNORES, reason=Reason.OVERRIDDEN)
+    more: dict[str, Any] = {"startupProbe": probe} if probe else {}
+    facts = pod_facts(pod(sidecar(running(11), **more)))
+    diagnosis = diagnose(Case(facts, NOW, replace(node(), capability=said)))
+    told = diagnosis is not None and diagnosis.reason is Reason.NODE_IGNORES_SIDECARS
+    assert told is expected
 
 
 def test_what_kubernetes_said_is_kept_apart_from_the_message() -> None:

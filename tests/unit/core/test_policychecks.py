@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.checkup import State, Unread
+from sidecarpolicy.core.checkup import State
 from sidecarpolicy.core.policychecks import PATIENCE_SECONDS, policies
 
 JSON = dict[str, Any]
@@ -108,6 +108,5 @@ def test_a_policy_of_the_cluster_has_no_namespace() -> None:
     assert checked.next_step.endswith("kubectl get clustersidecarpolicy logs -o yaml")
 
 
-def test_no_policies_are_no_problem_and_unread_ones_are_unknown() -> None:
+def test_no_policies_are_no_problem() -> None:
     assert [each.message for each in policies([], NOW)] == ["there are none"]
-    assert [each.state for each in policies(Unread("HTTP 403"), NOW)] == [State.UNKNOWN]
