@@ -46,6 +46,8 @@ class Reason(StrEnum):
     NODE_RULE_OWNED_BY_GITOPS = "NodeRuleOwnedByGitOps"
     NODE_RULE_CONTRADICTION = "NodeRuleContradiction"
     NOT_SETTLED = "NotSettled"
+    WAITING_FOR_OWNER = "WaitingForOwner"
+    ON_NEXT_UPDATE = "OnNextUpdate"
     NO_FEASIBLE_NODE = "NoFeasibleNode"
     WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
     FIGHT = "Fight"

@@ -30,7 +30,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[str, Mapping[str, Entry]] = {}
-        self._totals: defaultdict[str, Counter[State]] = defaultdict(Counter)
+        self._totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def put(self, namespace: str, entries: Mapping[str, Entry]) -> frozenset[str]:
         """Replaces a namespace's entries.
@@ -73,11 +73,11 @@ class Ledger:
     def _count(self, key: str, before: Mapping[str, Entry], after: Mapping[str, Entry]) -> bool:
         """Brings a total up to date; whether fewer workloads keep others waiting now."""
         total = self._totals[key]
-        busy = total[State.UPDATING] + total[State.FAILED]
+        busy = total[_ROLLING] + total[State.FAILED]
         for entries, add in ((before, total.subtract), (after, total.update)):
             if key in entries:
-                add(entries[key].summary.counts)
-        return total[State.UPDATING] + total[State.FAILED] < busy
+                add(_numbers(entries[key].summary))
+        return total[_ROLLING] + total[State.FAILED] < busy
 
     def _waits(self, key: str, namespace: str) -> bool:
         entry = self._entries[namespace].get(key)
@@ -96,11 +96,20 @@ def _of_cluster(key: str) -> bool:
     return policy_scope(key, "namespace") == CLUSTER
 
 
-def _elsewhere(total: Counter[State], own: Entry | None) -> Elsewhere:
-    rest = total - own.summary.counts if own is not None else total
+_ROLLING = "rolling"
+"""Key of those that hold a place, beside those of the states."""
+
+
+def _numbers(summary: Summary) -> Counter[str]:
+    counts: dict[str, int] = {state: summary.counts[state] for state in State}
+    return Counter({**counts, _ROLLING: summary.rolling})
+
+
+def _elsewhere(total: Counter[str], own: Entry | None) -> Elsewhere:
+    rest = total - _numbers(own.summary) if own is not None else total
     return Elsewhere(
-        matched=sum(number for state, number in rest.items() if state is not State.SKIPPED),
-        rolling=rest[State.UPDATING],
+        matched=sum(rest[state] for state in State if state is not State.SKIPPED),
+        rolling=rest[_ROLLING],
         failed=rest[State.FAILED],
     )
 

@@ -76,7 +76,7 @@ def _revision(policy: PolicyFacts) -> str:
 def _rolls(policy: PolicyFacts, case: Case) -> bool:
     """Whether a change of the template is under way that has the policy's current revision."""
     workload = case.workload
-    if policy.desired is None or workload.rollout.finished or not workload.progress.change:
+    if policy.desired is None or not _on_the_way(workload):
         return False
     return case.revisions.get(policy.key) == policy.desired.revision
 
@@ -155,8 +155,13 @@ def _asks(policy: PolicyFacts, case: Case) -> bool:
 
 def _may_fail(workload: WorkloadFacts) -> bool:
     """Without a look into the template, which takes a while for ten thousand of them."""
-    rolling = bool(workload.progress.change) and not workload.rollout.finished
-    return rolling and _OURS in workload.template
+    return _on_the_way(workload) and _OURS in workload.template
+
+
+def _on_the_way(workload: WorkloadFacts) -> bool:
+    """Whether a change is being rolled out, and it is not its owner's turn."""
+    rollout = workload.rollout
+    return bool(workload.progress.change) and not rollout.finished and not rollout.waits_for
 
 
 def stuck(policy: PolicyFacts, case: Case) -> bool:

@@ -89,7 +89,8 @@ def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
     workload = case.workload
     if stuck(policy, case):
         return _not_settled(case)
-    if case.snapshot.creating or case.revisions or workload.rollout.finished:
+    rollout = workload.rollout
+    if case.snapshot.creating or case.revisions or rollout.finished or rollout.waits_for:
         return None
     if seconds(workload.created) > seconds(policy.created) - _TOGETHER_SECONDS:
         return None

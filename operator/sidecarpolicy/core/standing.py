@@ -96,6 +96,9 @@ class Refusal:
 
 def rollout_standing(ref: Ref, rollout: RolloutFacts) -> Standing:
     """Where a workload is that carries the current revision, unless its rollout failed."""
+    if rollout.waits_for:
+        message = f"{rollout.waits_for} ({rollout.message})"
+        return Standing(ref, State.UPDATING, Finding(Reason.WAITING_FOR_OWNER, message))
     return Standing(ref, State.CURRENT if rollout.finished else State.UPDATING)
 
 

@@ -27,6 +27,7 @@ _WORST_FIRST = (
     State.CURRENT,
 )
 _DENIALS = frozenset({Reason.REFUSED, Reason.FORBIDDEN})
+_FOR_PEOPLE = frozenset({Reason.PAUSED, Reason.ON_NEXT_UPDATE, Reason.WAITING_FOR_OWNER})
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Summary:
     """Pods that the webhook missed, and what they lack."""
     missed: int = 0
     """Jobs that do."""
+    waits: Counter[Reason] = field(default_factory=Counter)
+    """Workloads that go on only when somebody does something, by what they wait for."""
     pods: PodTally = NO_PODS
     """What was seen of the Pods that have them."""
     per_pod: ResourceList = field(default_factory=dict)
@@ -54,6 +57,11 @@ class Summary:
     def matched(self) -> int:
         """All workloads that the policy selects, or has parts in."""
         return sum(self.counts.values())
+
+    @property
+    def rolling(self) -> int:
+        """Workloads that are on the way, and hold a place of `maxConcurrent`."""
+        return self.counts[State.UPDATING] - self.waits[Reason.WAITING_FOR_OWNER]
 
     @property
     def denial(self) -> Finding | None:
@@ -72,6 +80,7 @@ def summarize(standings: Sequence[Standing]) -> Summary:
         problems=_worst([*standings, *_warnings(standings)]),
         denied=sum(_is_denial(each.finding) for each in standings),
         missed=sum(map(_missed, standings)),
+        waits=Counter(filter(None, map(_waits_for, standings))),
         per_pod=reduce(larger, (requests for requests, _ in costs), {}),
         total=reduce(add, (times(requests, pods) for requests, pods in costs), {}),
     )
@@ -81,12 +90,14 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     """The summary of all."""
     summaries = tuple(summaries)
     counts: Counter[State] = Counter()
+    waits: Counter[Reason] = Counter()
     problems: list[Standing] = []
     denied = missed = 0
     per_pod: ResourceList = {}
     total: ResourceList = {}
     for each in summaries:
         counts.update(each.counts)
+        waits.update(each.waits)
         problems += each.problems
         denied += each.denied
         missed += each.missed
@@ -96,6 +107,7 @@ def merge(summaries: Iterable[Summary]) -> Summary:
         _worst(problems),
         denied,
         missed=missed,
+        waits=waits,
         per_pod=per_pod,
         total=total,
         preflight=merged(each.preflight for each in summaries),
@@ -120,6 +132,12 @@ def _badness(standing: Standing) -> tuple[bool, int, Ref]:
     found = standing.finding
     obeyed = found is not None and found.reason in LEFT_ALONE
     return not obeyed, _WORST_FIRST.index(standing.state), standing.ref
+
+
+def _waits_for(standing: Standing) -> Reason | None:
+    reason = standing.finding.reason if standing.finding is not None else None
+    waits = reason in _FOR_PEOPLE and standing.state in (State.PENDING, State.UPDATING)
+    return reason if waits else None
 
 
 def _missed(standing: Standing) -> bool:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
+from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.snapshot import Elsewhere
 from sidecarpolicy.core.standing import Standing, State
 from sidecarpolicy.core.summary import summarize
@@ -73,6 +75,13 @@ def test_a_rollout_that_finished_wakes_the_namespaces_that_wait_for_its_place() 
     assert ledger.put("bank", rolling(MESH, State.PENDING)) == {CLUSTER}
     ledger.put("idle", rolling(MESH, State.CURRENT))
     assert ledger.put("shop", rolling(MESH, State.CURRENT)) == {CLUSTER, "bank"}
+
+
+def test_what_waits_for_its_owner_elsewhere_holds_no_place() -> None:
+    ledger, finding = Ledger(), Finding(Reason.WAITING_FOR_OWNER, "paused")
+    paused = Standing(Ref("Deployment", "shop", "web"), State.UPDATING, finding)
+    ledger.put("shop", {MESH.key: Entry(MESH.uid, 1, summarize([paused]))})
+    assert ledger.elsewhere("new") == {MESH.key: Elsewhere(matched=1)}
 
 
 def test_a_deleted_namespace_leaves_its_place_to_the_namespaces_that_wait() -> None:

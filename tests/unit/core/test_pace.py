@@ -135,6 +135,24 @@ def test_taking_out_is_paced_too() -> None:
     assert changed(plan(then)) == []
 
 
+def test_a_workload_that_waits_for_its_owner_holds_no_place() -> None:
+    one = policy(rollout={"maxConcurrent": 1})
+    start = snapshot(policies=(one,), workloads=many(2))
+    first = plan(start)
+    assert changed(first) == ["web-00"]
+    waiting = rolled(start.workloads[0], of=first, updatedReplicas=0)
+    waiting = replace(waiting, rollout=replace(waiting.rollout, waits_for="its owner"))
+    then = plan(replace(start, workloads=(waiting, start.workloads[1])))
+    assert changed(then) == ["web-01"]
+    assert states(then)["web-00"] == (State.UPDATING, Reason.WAITING_FOR_OWNER)
+
+
+def test_a_paused_deployment_is_patched_however_far_its_own_rollout_is() -> None:
+    paused = workload(spec={"paused": True}, status={"updatedReplicas": 1})
+    start = snapshot(policies=(policy(),), workloads=(paused,))
+    assert changed(plan(start)) == ["web"]
+
+
 def test_a_share_is_never_less_than_one() -> None:
     assert [share("10%", 5), share("50%", 5), share("3", 5)] == [1, 2, 3]
 
