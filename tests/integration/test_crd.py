@@ -29,6 +29,7 @@ DEFAULTS: Json = {
     "injectAt": "Auto",
     "paused": False,
     "rollout": {
+        "existing": "Progressive",
         "maxConcurrent": "10%",
         "maxFailed": 1,
         "onFailure": "Revert",

@@ -159,9 +159,22 @@ class OnFailure(StrEnum):
     PAUSE = "Pause"
 
 
+class ExistingWorkloads(StrEnum):
+    """When changes reach workloads that exist."""
+
+    PROGRESSIVE = "Progressive"
+    ON_NEXT_UPDATE = "OnNextUpdate"
+
+
 class Rollout(Model):
     """How changes reach existing workloads."""
 
+    existing: ExistingWorkloads = Field(
+        default=ExistingWorkloads.PROGRESSIVE,
+        description="Progressive: a few workloads at a time. OnNextUpdate: nothing that exists is "
+        "touched; its owner's next change of a Pod template brings the sidecars in, in the same "
+        "rollout.",
+    )
     max_concurrent: NumberOrPercent = Field(
         default="10%",
         description="How many workloads may roll at one time because of the policy: a number, or "

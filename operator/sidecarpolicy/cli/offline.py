@@ -117,6 +117,7 @@ def snapshot(
         namespace_opted_out=namespace.opted_out,
         namespace_labels={_NAME_LABEL: name, **namespace.labels},
         creating=subject.ref.kind not in TEMPLATE_KINDS,  # nothing else can be changed later
+        editing=True,  # who applies a manifest is its owner
     )
 
 

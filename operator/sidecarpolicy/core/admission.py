@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sidecarpolicy.api.models import ExistingJobs, TargetKind
+from sidecarpolicy.core import daemonset
 from sidecarpolicy.core.case import Case, look
 from sidecarpolicy.core.decision import Decision, decide, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
@@ -101,7 +102,7 @@ def _still_held(before: Mapping[str, Any], facts: WorkloadFacts) -> WorkloadFact
 
 def _before(request: Request, kind: str, subject: Subject) -> Subject | None:
     """What an update changes, if it is of a kind whose template can change."""
-    if request["operation"] != "UPDATE" or kind not in TEMPLATE_KINDS:
+    if request["operation"] != "UPDATE" or kind not in (*TEMPLATE_KINDS, TargetKind.DAEMON_SET):
         return None
     return subject_of(request["oldObject"], kind=kind, name=subject.name)
 
@@ -167,12 +168,25 @@ def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Sn
     old, new = before.template, after.template
     if old == new:
         return UNCHANGED
+    snapshot = replace(snapshot, editing=True)
     case = look(facts, new, snapshot)
     given_in = frozenset(p.key for p in snapshot.policies if fought(p, case) is not None)
     if not given_in and only_dropped(old, new, site=facts.site):
         return Answer([*_kept(facts), *difference(new, old, path=after.path)])
+    if after.kind == TargetKind.DAEMON_SET:
+        return _daemons_updated(before, after, case, given_in)
     held = restored(old, new, _renewed(case) | given_in, site=facts.site)
     return _answer(after, decide(look(facts, held, snapshot)), held)
+
+
+def _daemons_updated(
+    before: Subject, after: Subject, case: Case, given_in: frozenset[str]
+) -> Answer:
+    """The same for a DaemonSet, whose template only says for which revisions its Pods are made."""
+    held = daemonset.kept(before.template, after.template, but=given_in)
+    if held == before.template:
+        return Answer([*_kept(case.workload), *difference(after.template, held, path=after.path)])
+    return _answer(after, decide(look(case.workload, held, case.snapshot)), held)
 
 
 def _renewed(case: Case) -> frozenset[str]:

@@ -41,6 +41,15 @@ def kept_out(entry: str) -> str | None:
     return entry.removeprefix(_OUT) if entry.startswith(_OUT) else None
 
 
+def kept(old: Template, new: Template, *, but: frozenset[str]) -> Template:
+    """The new template with what only the old one's annotation says: who drops it, as `kubectl
+    replace` does, means no rollout. Left out is what it says of the policies `but`.
+    """
+    after = revisions(new)
+    only = {k: v for k, v in revisions(old).items() if k not in after and k not in but}
+    return annotated(new, {**only, **after}) if only else new
+
+
 def mark(
     template: Template, verdicts: Sequence[Verdict], *, failed: Mapping[str, str] = _NONE
 ) -> Injection:

@@ -12,6 +12,7 @@ from sidecarpolicy.core.case import Case, at_pods
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.failure import kept_out_by, stuck
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.nextupdate import left_to_owner
 from sidecarpolicy.core.times import seconds
 
 
@@ -75,6 +76,7 @@ def held_back(policy: PolicyFacts, case: Case) -> Finding | None:
         kept_out_by(policy, case)
         or _blocker(policy, case)
         or refused_here(policy, case)
+        or left_to_owner(policy, case.snapshot)
         or _unsettled(policy, case)
     )
 

@@ -64,6 +64,8 @@ class Snapshot:
     """Holds of fights that we give in to now, to be written."""
     creating: bool = False
     """Whether the workloads are being created now: a paused policy freezes only what exists."""
+    editing: bool = False
+    """Whether the workloads' owners are changing their templates now, which rolls them anyway."""
     webhook: bool = True
     """Whether the API server asks our webhook about new Pods, as far as is known."""
     now: float = 0.0

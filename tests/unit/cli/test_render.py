@@ -93,6 +93,14 @@ def test_what_is_worth_knowing_is_noted_and_stands_in_nobodys_way(
     assert call("render", "-p", str(path), stdin=[made]).stderr == ""
 
 
+def test_a_manifest_is_its_owners_next_update(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(yaml.safe_dump(policy(rollout={"existing": "OnNextUpdate"})))
+    (made,) = documents(call("render", "-p", str(path), stdin=[deployment()]).stdout)
+    names = [each["name"] for each in made["spec"]["template"]["spec"]["initContainers"]]
+    assert names == ["shipper"]
+
+
 def test_other_objects_pass_unchanged_and_in_order(shipper: str) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {}}
     unknown = {"apiVersion": "x/v1", "kind": "Unicorn", "metadata": {"name": "u"}, "horn": [None]}
