@@ -4,7 +4,7 @@ Pure: the clock and the previous status are arguments. A status that says the sa
 the previous one is equal to it, so that nothing is written when nothing changed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,55 @@ def _conditions(
     capable = _cluster_capable(policy, summary.preflight, nodes)
     ready = _ready(policy, summary, nodes, webhook=webhook)
     culprit = next((each for each in (accepted, capable) if not each.ok), ready)
-    return [replace(culprit, type="Ready"), accepted, capable, _rollout_complete(summary)]
+    complete = _rollout_complete(summary)
+    return [
+        replace(culprit, type="Ready"),
+        accepted,
+        capable,
+        complete,
+        *_progress(policy, summary, accepted=accepted, capable=capable, complete=complete),
+    ]
+
+
+def _progress(
+    policy: PolicyFacts,
+    summary: Summary,
+    *,
+    accepted: Condition,
+    capable: Condition,
+    complete: Condition,
+) -> Iterator[Condition]:
+    """Stalled or Reconciling, or neither, where there is nothing to do or people have their turn.
+
+    Stalled is what waiting does not mend: a spec that cannot be applied, a field that the API
+    server drops, a rollout that stopped, or one that is over but for failures and conflicts. What
+    heals once the cluster changes (a node, a webhook), is not: Ready says it. kstatus reads the
+    first as Failed, the second as InProgress.
+    """
+    hopeless = next((e for e in (accepted, capable) if not e.ok and e.reason in _HOPELESS), None)
+    on_the_way = summary.counts[State.PENDING] + summary.counts[State.UPDATING]
+    moving = on_the_way - summary.waits.total()
+    stopped = _stopped(policy, summary)
+    if hopeless is not None:
+        yield replace(hopeless, type="Stalled", ok=True)
+    elif stopped is not None:
+        yield Condition("Stalled", True, stopped.reason, stopped.message)
+    elif moving:
+        yield Condition("Reconciling", True, Reason.IN_PROGRESS, complete.message)
+    elif not on_the_way and not complete.ok:
+        yield replace(complete, type="Stalled", ok=True)
+
+
+_HOPELESS = frozenset({Reason.INVALID, Reason.NAMESPACE_EXCLUDED, Reason.API_SERVER_DROPS_FIELD})
+
+
+def _stopped(policy: PolicyFacts, summary: Summary) -> Finding | None:
+    """That as many workloads failed as may, so that no other gets this revision; or None."""
+    failed = summary.counts[State.FAILED]
+    if policy.spec is None or failed < policy.spec.rollout.max_failed:
+        return None
+    message = f"{failed} workloads failed, maxFailed is {policy.spec.rollout.max_failed}"
+    return Finding(Reason.ROLLOUT_STOPPED, f"{message}; no other gets this revision")
 
 
 def _accepted(policy: PolicyFacts, preflight: Preflight, excluded: bool) -> Condition:
@@ -104,7 +152,7 @@ def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally
         lost = preflight.everywhere(reason)
         if lost is not None:
             return Condition("ClusterCapable", False, lost.reason, lost.message)
-    found = blocker(policy, nodes)
+    found = blocker(policy, nodes, creating=True)
     if found is not None and found.reason is Reason.NO_CAPABLE_NODES:
         return Condition("ClusterCapable", False, found.reason, found.message)
     if not nodes.total:
@@ -114,8 +162,11 @@ def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally
 
 
 def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally, *, webhook: bool) -> Condition:
-    """Whether an object that is created now gets its sidecars; it never waits for workloads."""
-    found = blocker(policy, nodes, webhook=webhook) or summary.preflight.worst or summary.denial
+    """Whether an object that is created now gets its sidecars; it never waits for workloads, and a
+    paused policy freezes only what exists.
+    """
+    found = blocker(policy, nodes, creating=True, webhook=webhook)
+    found = found or summary.preflight.worst or summary.denial
     if found is not None:
         return Condition("Ready", False, found.reason, found.message)
     message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
@@ -137,7 +188,19 @@ def _rollout_complete(summary: Summary) -> Condition:
     }
     worst = next(iter(unfinished))
     message = ", ".join(f"{number} {state}" for state, number in unfinished.items())
-    return Condition("RolloutComplete", False, reasons.get(worst, Reason.IN_PROGRESS), message)
+    reason = reasons.get(worst, Reason.IN_PROGRESS)
+    if summary.waits:
+        waits = sorted(summary.waits.items(), key=lambda each: (-each[1], each[0]))
+        message = f"{message}; " + ", ".join(f"{number} {_WAITS[each]}" for each, number in waits)
+        reason = waits[0][0] if summary.waits.total() == sum(unfinished.values()) else reason
+    return Condition("RolloutComplete", False, reason, message)
+
+
+_WAITS = {
+    Reason.PAUSED: "wait until the policy is no longer paused",
+    Reason.ON_NEXT_UPDATE: "wait for their owners' next update, as rollout.existing says",
+    Reason.WAITING_FOR_OWNER: "wait until their owners let them roll",
+}
 
 
 def _with_times(

@@ -70,8 +70,107 @@ def test_a_policy_is_not_ready_because_of(arguments: Any, blamed: str, reason: s
     assert found["Ready"] == found[blamed] == ("False", reason)
 
 
-def test_a_paused_policy_is_not_ready_because_new_workloads_get_nothing_either() -> None:
-    assert conditions(status(of=policy(paused=True)))["Ready"] == ("False", "Paused")
+def test_a_paused_policy_is_ready_because_new_workloads_get_their_sidecars() -> None:
+    assert conditions(status(of=policy(paused=True)))["Ready"] == ("True", "Ready")
+
+
+def test_a_paused_policy_does_not_hide_that_no_node_is_capable() -> None:
+    found = conditions(status(of=policy(paused=True), nodes=NodeTally(0, 1)))
+    assert found["ClusterCapable"] == found["Ready"] == ("False", "NoCapableNodes")
+
+
+def progress(found: dict[str, Any]) -> dict[str, str]:
+    """Those conditions that are present only while true, with their reasons."""
+    assert all(each["status"] == "True" for each in found["conditions"][4:])
+    return {each["type"]: each["reason"] for each in found["conditions"][4:]}
+
+
+OWNERS_TURN = standing(State.UPDATING, "db", reason=Reason.WAITING_FOR_OWNER)
+PENDING, UPDATING = standing(State.PENDING), standing(State.UPDATING, "api")
+FAILED = standing(State.FAILED, "bad", reason=Reason.PROGRESS_DEADLINE_EXCEEDED)
+CLASH = standing(State.CONFLICTED, "own", reason=Reason.NAME_CONFLICT)
+DROPPED = preflight("shop", block=Finding(Reason.API_SERVER_DROPS_FIELD, "gate off"))
+
+
+@pytest.mark.parametrize(
+    ("standings", "expected"),
+    [
+        pytest.param([], {}, id="nothing is selected"),
+        pytest.param([standing(State.CURRENT)], {}, id="all are current"),
+        pytest.param([standing(State.SKIPPED)], {}, id="all are skipped"),
+        pytest.param([PENDING], {"Reconciling": "InProgress"}, id="one is pending"),
+        pytest.param([UPDATING], {"Reconciling": "InProgress"}, id="one rolls"),
+        pytest.param([OWNERS_TURN], {}, id="one waits for its owner"),
+        pytest.param(
+            [OWNERS_TURN, UPDATING], {"Reconciling": "InProgress"}, id="another rolls beside it"
+        ),
+        pytest.param(
+            [standing(State.PENDING, reason=Reason.PAUSED)], {}, id="what is left is paused"
+        ),
+        pytest.param(
+            [standing(State.PENDING, reason=Reason.ON_NEXT_UPDATE)], {}, id="left to their owners"
+        ),
+        pytest.param([FAILED, PENDING], {"Stalled": "RolloutStopped"}, id="the rollout stopped"),
+        pytest.param([FAILED, UPDATING], {"Stalled": "RolloutStopped"}, id="stopped, one rolls on"),
+        pytest.param([CLASH], {"Stalled": "WorkloadsConflicted"}, id="only conflicts are left"),
+        pytest.param([CLASH, PENDING], {"Reconciling": "InProgress"}, id="a conflict among others"),
+    ],
+)
+def test_what_is_under_way_or_past_help_is_said_only_while_it_is_so(
+    standings: list[Standing], expected: dict[str, str]
+) -> None:
+    assert progress(status(*standings)) == expected
+
+
+def test_failures_that_do_not_stop_a_rollout_stall_it_only_once_it_is_over() -> None:
+    two = policy(rollout={"maxFailed": 2})
+    assert progress(status(FAILED, PENDING, of=two)) == {"Reconciling": "InProgress"}
+    assert progress(status(FAILED, of=two)) == {"Stalled": "WorkloadsFailed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param({"of": policy(nodeRule="x")}, {"Stalled": "Invalid"}, id="its own spec"),
+        pytest.param({"excluded": True}, {"Stalled": "NamespaceExcluded"}, id="its namespace"),
+        pytest.param({"nodes": NodeTally(0, 3)}, {}, id="nodes may still join"),
+    ],
+)
+def test_a_policy_is_stalled_only_where_waiting_mends_nothing(
+    arguments: Any, expected: dict[str, str]
+) -> None:
+    assert progress(status(**arguments)) == expected
+
+
+def test_a_gate_that_is_off_stalls_a_policy() -> None:
+    summary = replace(summarize([PENDING]), preflight=DROPPED)
+    found = policy_status(policy(), summary, nodes=NodeTally(1, 1), excluded=False, now=NOON)
+    assert progress(found) == {"Stalled": "ApiServerDropsField"}
+
+
+@pytest.mark.parametrize(
+    ("standings", "reason", "said"),
+    [
+        pytest.param([OWNERS_TURN], "WaitingForOwner", "wait until their owners", id="owners"),
+        pytest.param([OWNERS_TURN, PENDING], "InProgress", "1 pending, 1 updating", id="and more"),
+        pytest.param(
+            [standing(State.PENDING, reason=Reason.ON_NEXT_UPDATE)],
+            "OnNextUpdate",
+            "1 pending; 1 wait for their owners' next update",
+            id="left to their owners",
+        ),
+        pytest.param(
+            [standing(State.PENDING, reason=Reason.PAUSED)], "Paused", "1 pending", id="paused"
+        ),
+    ],
+)
+def test_an_open_rollout_says_whose_turn_it_is(
+    standings: list[Standing], reason: str, said: str
+) -> None:
+    found = {each["type"]: each for each in status(*standings)["conditions"]}
+    complete = found["RolloutComplete"]
+    assert (complete["status"], complete["reason"]) == ("False", reason)
+    assert said in complete["message"]
 
 
 @pytest.mark.parametrize(("at", "ready"), [("Pod", "False"), ("Auto", "True")])
