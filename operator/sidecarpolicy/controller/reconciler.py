@@ -213,8 +213,7 @@ class Reconciler:
             self._inventory.dirty_scopes.mark_later(change.ref.namespace, wait)
             return attempt
         async with self._slots:
-            if harm := await self._harm.of(change, snapshot):
-                self._culprits.hold(snapshot, change, harm)
+            if await self._superseded(change, snapshot):
                 return Attempt(change, superseded=True)
             if (idle := await self._idle(change)) is not None:
                 return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
@@ -225,6 +224,20 @@ class Reconciler:
         if outcome.result is Result.REFUSED and await self._culprits.find(snapshot, change):
             return Attempt(change, superseded=True)
         return self._failed(change, outcome, digest)
+
+    async def _superseded(self, change: TemplateChange, snapshot: Snapshot) -> bool:
+        """Whether it is to be planned anew: it would do harm, or a policy changed while others were
+        written. That may be paused now, or want something else, to roll a second time for.
+        """
+        if harm := await self._harm.of(change, snapshot):
+            self._culprits.hold(snapshot, change, harm)
+            return True
+        for then in snapshot.policies:
+            if then.key in change.policies:
+                now = self._inventory.policy(then.scope, then.name)
+                if now is None or (now.uid, now.generation) != (then.uid, then.generation):
+                    return True
+        return False
 
     async def _write(self, change: TemplateChange) -> Outcome:
         """Patches the workload. What is promised to Pods has to be valid, which nobody sees in an
