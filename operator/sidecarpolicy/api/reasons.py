@@ -87,6 +87,13 @@ class Reason(StrEnum):
     POD_REQUEST_LOWERED = "PodRequestLowered"
     QOS_CLASS_CHANGED = "QosClassChanged"
 
+    # Events: what happened to a workload; with RolloutStopped.
+    INJECTED = "Injected"
+    UPDATED = "Updated"
+    REVERTED = "Reverted"
+    SKIPPED = "Skipped"
+    CONFLICTED = "Conflicted"
+
     # Outcomes of a write.
     REFUSED = "Refused"
     FORBIDDEN = "Forbidden"

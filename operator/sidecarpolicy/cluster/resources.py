@@ -94,7 +94,7 @@ WORKLOADS: Final = {
 
 API_VERSIONS: Final = {
     each.kind: f"{each.group}/{each.version}" if each.group else each.version
-    for each in (*WORKLOADS.values(), PODS)
+    for each in (*WORKLOADS.values(), PODS, POLICIES, CLUSTER_POLICIES)
 }
 """The apiVersion of each kind that Events are about."""
 

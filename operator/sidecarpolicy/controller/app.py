@@ -19,6 +19,7 @@ from sidecarpolicy.controller.election import Candidate, Election
 from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.gates import Gates
 from sidecarpolicy.controller.handlers import registry, settings
+from sidecarpolicy.controller.herald import Herald
 from sidecarpolicy.controller.inventory import Inventory, WorkloadMirror
 from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.labeller import Labeller
@@ -97,12 +98,13 @@ class Controller:
         self._preflight = Preflight(
             api, self._inventory, self._webhooks, home=options.exclusions.own_namespace
         )
+        self._herald = Herald(recorder)
         self._strays = Strays(api, self._inventory, recorder)
         self._pods = PodWatch(api, self._inventory, recorder)
         self._reconciler = Reconciler(
             api,
             self._inventory,
-            recorder=recorder,
+            herald=self._herald,
             departures=self._departures,
             preflight=self._preflight,
             revert_share=options.revert_share,
@@ -215,6 +217,7 @@ class Controller:
             self._reconciler.report_pods(),
             self._preflight.run(),
             self._strays.run(),
+            self._herald.run(),
             self._pods.run(),
             self._pods.revisit(),
             self._pods.tell(),

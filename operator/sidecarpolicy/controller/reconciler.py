@@ -21,10 +21,10 @@ from sidecarpolicy.controller.backoff import CONFLICT, Backoff
 from sidecarpolicy.controller.culprits import Culprits
 from sidecarpolicy.controller.daemons import AGAIN_SECONDS, Daemons
 from sidecarpolicy.controller.departures import Departures
-from sidecarpolicy.controller.events import Recorder
 from sidecarpolicy.controller.fights import Fights
 from sidecarpolicy.controller.foreign import Foreign
 from sidecarpolicy.controller.harm import Harm
+from sidecarpolicy.controller.herald import Herald
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
 from sidecarpolicy.controller.preflight import Preflight
@@ -65,14 +65,14 @@ class Reconciler:
         *,
         departures: Departures,
         preflight: Preflight,
-        recorder: Recorder,
+        herald: Herald,
         revert_share: str,
     ) -> None:
         self._api = api
         self._inventory = inventory
         self._departures = departures
         self._preflight = preflight
-        self._recorder = recorder
+        self._herald = herald
         self._reporter = Reporter(api, inventory)
         self._revert_share = revert_share
         self.passed: Callable[[float], None] = lambda _: None
@@ -131,6 +131,7 @@ class Reconciler:
                 snapshot = await self._rollouts.seen(self._snapshot(namespace))
                 decided = plan(snapshot, self._recall[namespace])
                 asked = self._preflight.consider(snapshot, decided.standings)
+                self._herald.remember(snapshot, decided)
                 self._note(snapshot, decided, {}, asked=asked)
             except Exception:
                 log.exception("Namespace %r: internal error, left out of the survey", namespace)
@@ -141,6 +142,7 @@ class Reconciler:
             self._departures.consider(namespace, {})
             self._preflight.forget(namespace)
             self._recall.pop(namespace, None)
+            self._herald.forget(namespace)
             self._look_at(self._ledger.drop(namespace))
             return
         snapshot = await self._rollouts.seen(self._snapshot(namespace))
@@ -157,7 +159,7 @@ class Reconciler:
             return
         self._note(snapshot, decided, attempts, asked=asked)
         await self._rescue.look(snapshot)
-        await self._tell(snapshot, decided)
+        self._herald.note(snapshot, decided, attempts)
         await self._report(namespace)
 
     def _wake(self, namespace: str, decided: Plan) -> None:
@@ -302,14 +304,6 @@ class Reconciler:
         self._inventory.dirty_scopes.mark(ref.namespace)
         self._inventory.dirty_scopes.mark_later(ref.namespace, wait)
         return attempt
-
-    async def _tell(self, snapshot: Snapshot, decided: Plan) -> None:
-        """Names the Jobs that missed their sidecars, where their owners look."""
-        uids = {each.ref: each.uid for each in snapshot.workloads}
-        for standings in decided.standings.values():
-            for each in standings:
-                if each.finding is not None and each.finding.reason is Reason.MISSED_ADMISSION:
-                    await self._recorder.tell(each.ref, uids[each.ref], each.finding)
 
     def _note(
         self,

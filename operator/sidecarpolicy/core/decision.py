@@ -6,6 +6,7 @@ policy's status. Who is selected is in core.case, what holds a policy back in co
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from sidecarpolicy.api.models import NodeRule, TargetKind
@@ -43,6 +44,11 @@ class Decision:
     def recorded(self) -> frozenset[str]:
         """Keys of the policies that the template's record names."""
         return frozenset(self.case.revisions)
+
+    @cached_property
+    def given(self) -> Mapping[str, str]:
+        """The revisions that the template's Pods get, without those that it keeps out of them."""
+        return {key: each for key, each in self.case.revisions.items() if not _out(each)}
 
     @property
     def rolling(self) -> frozenset[str]:

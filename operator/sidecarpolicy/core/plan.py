@@ -24,13 +24,15 @@ class Plan:
 
     `recorded` are the keys of all policies that the namespace's records and holds name, each with
     the latest time (RFC 3339, UTC) at which such a one may have been written. `due` is when the
-    next rollout will have failed, in seconds since 1970, if none gets further.
+    next rollout will have failed, in seconds since 1970, if none gets further. `revisions` are
+    those that each workload gives its Pods, by policy key, where it gives them any.
     """
 
     changes: tuple[TemplateChange, ...]
     standings: Mapping[str, tuple[Standing, ...]]
     recorded: Mapping[str, str] = field(default_factory=dict)
     due: float | None = None
+    revisions: Mapping[Ref, Mapping[str, str]] = field(default_factory=dict)
 
 
 def plan(snapshot: Snapshot, recall: Recall | None = None) -> Plan:
@@ -53,6 +55,7 @@ def plan(snapshot: Snapshot, recall: Recall | None = None) -> Plan:
         standings={key: tuple(each) for key, each in standings.items()},
         recorded=_recorded(decisions),
         due=min((end for each in decisions for end in deadlines(each.case)), default=None),
+        revisions={each.case.workload.ref: each.given for each in decisions if each.given},
     )
 
 

@@ -77,7 +77,7 @@ CONTROLLER: Final = (
         ("", "persistentvolumes", "get"),
         ("autoscaling", "horizontalpodautoscalers", "list"),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list watch"),
-        ("", "events", "create list watch"),
+        ("", "events", "create get list watch patch"),
     ),
     Right("get", path="/metrics"),
     *(
