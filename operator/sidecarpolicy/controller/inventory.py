@@ -20,6 +20,7 @@ from sidecarpolicy.core.facts import (
     WorkloadFacts,
     namespace_facts,
     policy_facts,
+    policy_scope,
     workload_facts,
 )
 from sidecarpolicy.core.finding import Finding
@@ -86,6 +87,10 @@ class Inventory:
     def policy(self, scope: str, name: str) -> PolicyFacts | None:
         """One policy."""
         return self._policies[scope].get(name)
+
+    def policy_of(self, key: str, namespace: str) -> PolicyFacts | None:
+        """The policy that a record in this namespace names."""
+        return self.policy(policy_scope(key, namespace), key.partition("/")[2])
 
     @property
     def webhook(self) -> bool:

@@ -234,11 +234,11 @@ class Reconciler:
         if harm := await self._harm.of(change, snapshot):
             self._culprits.hold(snapshot, change, harm)
             return True
-        for then in snapshot.policies:
-            if then.key in change.policies:
-                now = self._inventory.policy(then.scope, then.name)
-                if now is None or (now.uid, now.generation) != (then.uid, then.generation):
-                    return True
+        then = {each.key: (each.uid, each.generation) for each in snapshot.policies}
+        for key in change.policies:
+            now = self._inventory.policy_of(key, change.ref.namespace)
+            if then.get(key) != (now and (now.uid, now.generation)):
+                return True
         return False
 
     async def _write(self, change: TemplateChange) -> Outcome:
