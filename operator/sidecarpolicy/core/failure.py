@@ -83,11 +83,11 @@ def _rolls(policy: PolicyFacts, case: Case) -> bool:
 
 def _since(case: Case) -> float | None:
     """When the rollout last got further, or began, in seconds since 1970."""
-    seen = case.workload.progress.seen
-    if seen:
-        return seconds(seen)
+    progress = case.workload.progress
+    if progress.seen:
+        return seconds(progress.seen)
     found = case.snapshot.origins.get(case.workload.ref)
-    return found.began if found is not None else None
+    return max(found.began, seconds(progress.let_go)) if found is not None else None
 
 
 def _end(policy: PolicyFacts, case: Case) -> float | None:

@@ -17,16 +17,18 @@ RawObject = Mapping[str, Any]
 class Progress:
     """How a workload's controller sees its latest change.
 
-    `change` tells it from any other; empty if it is not observed yet, or stands still on purpose.
-    `seen` is when it last got further, RFC 3339; empty where the controller does not tell.
-    `arrived`: it was rolled out once, or nothing is left of an older one. `proven` names the
-    ControllerRevision that was rolled out before.
+    `change` tells it from any other; empty if it is not observed yet, stands still on purpose, or
+    is rolled out by hand. `seen` is when it last got further, RFC 3339; empty where the controller
+    does not tell. `arrived`: it was rolled out once, or nothing is left of an older one. `proven`
+    names the ControllerRevision that was rolled out before.
     """
 
     change: str = ""
     seen: str = ""
     proven: str = ""
     arrived: bool = False
+    let_go: str = ""
+    """When its owner last changed how it is updated, as by a lower partition, RFC 3339."""
     one_by_one: bool = False
     """Whether a Pod that is not ready keeps the next from being made anew (OrderedReady)."""
     selector: str = ""
@@ -43,7 +45,20 @@ def progress(obj: RawObject, *, kind: str) -> Progress:
     selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     if status.get("observedGeneration", 0) < generation:
         return replace(Progress(), selector=selector)
-    return replace(rule(obj["spec"], status, str(generation)), selector=selector)
+    made = replace(rule(obj["spec"], status, str(generation)), selector=selector)
+    by_hand = (obj["spec"].get("updateStrategy") or {}).get("type") == "OnDelete"
+    return replace(made, change="") if by_hand else replace(made, let_go=_let_go(obj["metadata"]))
+
+
+def _let_go(meta: RawObject) -> str:
+    """The last write to the updateStrategy; who sets other fields with it, may write it later."""
+    entries = meta.get("managedFields") or ()
+    return max((e.get("time") or "" for e in entries if _sets_strategy(e)), default="")
+
+
+def _sets_strategy(entry: RawObject) -> bool:
+    fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+    return not entry.get("subresource") and "f:updateStrategy" in fields
 
 
 def _deployment(spec: RawObject, status: RawObject, generation: str) -> Progress:

@@ -161,6 +161,59 @@ def test_a_stateful_set_is_asked_about_at_once_and_late_by_its_revision() -> Non
     assert in_question(replace(arrived, idle={one.ref: {KEY: 1.0}})) == arrived.workloads
 
 
+def split(*, at: str) -> WorkloadFacts:
+    """A StatefulSet whose owner lowered its partition then."""
+    raw = injected(policy())
+    raw["spec"] |= {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 1}}}
+    lowered = {"manager": "kubectl", "time": at, "fieldsV1": {"f:spec": {"f:updateStrategy": {}}}}
+    raw["metadata"]["managedFields"] = [lowered]
+    raw["status"] = {
+        "observedGeneration": 2, "readyReplicas": 1, "updatedReplicas": 0,
+        "currentRevision": "db-1", "updateRevision": "db-2",
+    }  # fmt: skip
+    return workload_facts(raw, kind="StatefulSet")
+
+
+@pytest.mark.parametrize(
+    ("at", "state"),
+    [
+        pytest.param("1970-01-01T00:10:00Z", State.UPDATING, id="it was let go a moment ago"),
+        pytest.param("1970-01-01T00:00:00Z", State.FAILED, id="it was let go long ago"),
+    ],
+)
+def test_a_rollout_that_its_owner_held_up_is_not_late_when_it_goes_on(
+    at: str, state: State
+) -> None:
+    one = split(at=at)
+    origins = {one.ref: Origin(1.0, frozenset({KEY}))}
+    start = snapshot(policies=(policy(**PAUSE),), workloads=(one,), now=700.0, origins=origins)
+    assert states(plan(start))["web"][0] is state
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"updateStrategy": {"type": "OnDelete"}}, id="by hand, a Pod starts"),
+        pytest.param(
+            {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 2}}},
+            id="below a partition",
+        ),
+    ],
+)
+def test_what_only_its_owner_can_let_roll_never_fails_by_waiting(changes: JSON) -> None:
+    raw = injected(policy())
+    raw["spec"] |= {"replicas": 1, **changes}
+    raw["status"] = {
+        "observedGeneration": 2, "readyReplicas": 0, "updatedReplicas": 1,
+        "currentRevision": "db-1", "updateRevision": "db-2",
+    }  # fmt: skip
+    one = workload_facts(raw, kind="StatefulSet")
+    origins = {one.ref: Origin(1.0, frozenset({KEY}))}
+    start = snapshot(policies=(policy(),), workloads=(one,), now=90_000.0, origins=origins)
+    assert states(plan(start))["web"][0] is State.UPDATING
+    assert plan(start).due is None
+
+
 @pytest.mark.parametrize(
     ("origins", "expected"),
     [
