@@ -78,14 +78,15 @@ def test_a_leader_that_was_stopped_writes_nothing_more_and_ends(
         led_by(shop.lab, "second")
         print(f"failover after SIGSTOP: {time.monotonic() - stopped:.1f} s")  # noqa: T201
         shop.wait_status("log-shipper", current=MANY, seconds=60)
-        before = len(first.requests())
     eventually(lambda: not first.process.running(), seconds=5)
-    assert stays(lambda: len(first.requests()), seconds=2) == before
     assert first.process.stop() == 1
     assert "the Lease is lost" in first.process.log()
-    changed = _times_of(first, "deployments")
-    begun = min(_times_of(second, LEASE, verb="patch"))
-    assert all(each < begun for each in changed)
+    # What it had handed to a connection before it was stopped may arrive late, and is refused.
+    begun = min(_times(second.requests(), LEASE))
+    late = [each for each in first.requests() if _time(each) >= begun]
+    print(f"sent late and refused: {len(late)}")  # noqa: T201
+    assert [each for each in late if each["responseStatus"]["code"] < 400] == []
+    assert _times(late, LEASE) == []
     found = shop.all("deployment")
     assert [each["metadata"]["generation"] for each in found] == [2] * MANY
 
@@ -131,11 +132,10 @@ def test_people_read_in_the_lease_who_leads_since_when(
     assert datetime.fromisoformat(spec["acquireTime"]) <= datetime.fromisoformat(spec["renewTime"])
 
 
-def _times_of(replica: Replica, what: str, *, verb: str = "patch") -> list[datetime]:
-    """When the API server got its requests about a resource, or an object of that name."""
-    return [
-        datetime.fromisoformat(each["requestReceivedTimestamp"])
-        for each in replica.requests()
-        if each["verb"] == verb
-        and what in (each["objectRef"]["resource"], each["objectRef"].get("name"))
-    ]
+def _time(event: JSON) -> datetime:
+    """When the API server got the request."""
+    return datetime.fromisoformat(event["requestReceivedTimestamp"])
+
+
+def _times(events: list[JSON], name: str) -> list[datetime]:
+    return [_time(each) for each in events if each["objectRef"].get("name") == name]

@@ -3,8 +3,9 @@
 A process that was stopped for a minute (SIGSTOP, a paused virtual machine, a starved node)
 goes on in the middle of whatever it did. Between a check and the bytes on the wire there may
 be a connection to wait for, a TLS handshake, or that minute. So aiohttp asks right before it
-hands a request's bytes to the connection; what was sent before that carries the version of the
-object that it was decided by, and is refused if somebody else wrote it.
+hands a request's bytes to the connection. What is left is one turn of the event loop, until the
+bytes are with the kernel; what is stopped there, or on its way, carries the generation or version
+that it was decided by, and is refused if somebody else wrote the object.
 """
 
 from collections.abc import Callable

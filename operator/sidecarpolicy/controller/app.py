@@ -154,8 +154,14 @@ class Controller:
                 self._census.run(),
                 *([self._server_version.run()] if self._skewed() else []),
                 *(reflector.run() for reflector in self._reflectors),
+                self._look(),
                 self._lead(),
             )
+
+    async def _look(self) -> None:
+        """Also on a standby, which otherwise would keep the facts of all Pods that settled."""
+        await self._known()
+        await first_to_end(self._pods.run(), self._pods.revisit())
 
     async def _lead(self) -> None:
         """Everything that writes. A standby knows the cluster before it asks for the Lease, so
@@ -218,7 +224,5 @@ class Controller:
             self._preflight.run(),
             self._strays.run(),
             self._herald.run(),
-            self._pods.run(),
-            self._pods.revisit(),
             self._pods.tell(),
         )

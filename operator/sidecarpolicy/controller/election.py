@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 LEASE = "sidecarpolicy-controller"
 _RELEASE_SECONDS = 2.0
 _NEVER = float("-inf")
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class LostLeaseError(Exception):
@@ -57,7 +58,7 @@ class Candidate:
 
 def clock() -> float:
     """Seconds on a clock that only goes forward, also while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_CLOCK)
 
 
 class Election:
