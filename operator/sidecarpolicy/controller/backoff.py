@@ -18,6 +18,7 @@ class Backoff:
         self._first, self._last = first, last
         self._failures: dict[Hashable, int] = {}
         self._until: dict[Hashable, float] = {}
+        self._asked: dict[Hashable, float] = {}
 
     def failed(
         self, key: Hashable, *, now: float, at_least: float = 0.0, at_most: float = math.inf
@@ -32,12 +33,25 @@ class Backoff:
         ceiling = min(self._first * 2.0 ** min(count - 1, 10), self._last, at_most)
         wait = max(ceiling * random.uniform(0.5, 1.0), at_least * random.uniform(1.0, 1.25))
         self._until[key] = now + wait
+        self._asked.pop(key, None)
         return wait
+
+    def asked(self, key: Hashable, *, now: float, seconds: float) -> None:
+        """Notes beside a failure for how long the API server itself wants no further try."""
+        self._asked[key] = now + seconds
+
+    def relent(self, key: Hashable, *, now: float) -> None:
+        """Something changed: what we chose to wait is void, what the server asked for is not."""
+        if self._asked.get(key, now) > now:
+            self._until[key] = self._asked[key]
+        else:
+            self.succeeded(key)
 
     def succeeded(self, key: Hashable) -> None:
         """Forgets a key's failures."""
         self._failures.pop(key, None)
         self._until.pop(key, None)
+        self._asked.pop(key, None)
 
     def rest(self, key: Hashable, *, now: float) -> float:
         """For how many seconds more the key should be left alone; 0 or less for none."""

@@ -209,11 +209,11 @@ class Reconciler:
         digest = fingerprint(change.patch)
         tried, attempt = self._rested.get(change.ref, ("", None))
         if tried != digest:
-            self._backoff.succeeded(change.ref)  # a new wish need not wait for the old one
-        elif attempt is not None and (wait := self._rest_of(change.ref)) > 0:
+            self._backoff.relent(change.ref, now=time.monotonic())
+        if attempt is not None and (wait := self._rest_of(change.ref)) > 0:
             # Of several wishes for a namespace the earliest counts; this one may have been later.
             self._inventory.dirty_scopes.mark_later(change.ref.namespace, wait)
-            return attempt
+            return replace(attempt, change=change)
         async with self._slots:
             if await self._superseded(change, snapshot):
                 return Attempt(change, superseded=True)
@@ -292,7 +292,9 @@ class Reconciler:
         log.warning("%s not patched, tried again later: %s", change.ref, outcome.message)
         attempt = Attempt(change, failure=finding)
         at_most = CONFLICT if outcome.result is Result.CONFLICT else math.inf
-        return self._rest(attempt, digest, at_least=outcome.retry_after, at_most=at_most)
+        rested = self._rest(attempt, digest, at_least=outcome.retry_after, at_most=at_most)
+        self._backoff.asked(change.ref, now=time.monotonic(), seconds=outcome.retry_after)
+        return rested
 
     def _rest(
         self, attempt: Attempt, digest: str, *, at_least: float, at_most: float = math.inf

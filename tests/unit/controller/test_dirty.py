@@ -53,6 +53,19 @@ def test_a_server_that_asks_for_more_time_gets_it_and_not_from_all_at_the_same_m
     assert len(waits) > 1
 
 
+def test_a_change_ends_the_rest_that_we_chose_but_not_what_the_server_asked_for() -> None:
+    backoff = Backoff()
+    backoff.failed("ours", now=100)
+    backoff.relent("ours", now=100)
+    assert backoff.rest("ours", now=100) <= 0
+    backoff.failed("theirs", now=100, at_least=7)
+    backoff.asked("theirs", now=100, seconds=7)
+    backoff.relent("theirs", now=101)
+    assert backoff.rest("theirs", now=101) == 6
+    backoff.relent("theirs", now=107)
+    assert backoff.rest("theirs", now=107) <= 0
+
+
 def test_what_waiting_does_not_heal_is_never_waited_for_long() -> None:
     backoff = Backoff()
     assert max(backoff.failed("key", now=0, at_most=1.0) for _ in range(20)) <= 1.0
