@@ -11,6 +11,8 @@ from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.carried import revisions_of
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.marker import as_pods_are
+from sidecarpolicy.core.overhead import Overhead, by_policy
 from sidecarpolicy.core.selection import mismatch, opted_out
 from sidecarpolicy.core.snapshot import Snapshot
 
@@ -31,6 +33,11 @@ class Case:
     """Whether Pods made from the template may still choose their node."""
     of_pod: bool = False
     """Whether the template is a Pod's own, which promises nothing to any other."""
+
+    @cached_property
+    def costs(self) -> Mapping[str, Overhead]:
+        """What the sidecars that the template has or promises cost a Pod, by policy key."""
+        return by_policy(as_pods_are(self.template, claims=self.workload.claims))
 
     @cached_property
     def selecting(self) -> frozenset[str]:

@@ -216,7 +216,7 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
     if policy.key not in injection.current and not _reverted(policy, case):
         return _missing(policy, case)
     standing = _rollout(policy, case)
-    cost = case.workload.costs.get(policy.key)
+    cost = case.costs.get(policy.key)
     found = standing.finding or _unaided(policy.key, case)
     return replace(standing, finding=found, overhead=cost, pods=case.workload.rollout.pods)
 

@@ -28,9 +28,8 @@ from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.held import Hold, HoldSite, hold_site, read_holds
-from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
-from sidecarpolicy.core.overhead import Overhead, by_policy, overhead
+from sidecarpolicy.core.overhead import overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, Writer, last_written, node_rule_site, writer
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.progress import Progress, progress
@@ -150,7 +149,10 @@ class PolicyFacts:
 
 @dataclass(frozen=True)
 class WorkloadFacts:
-    """A workload: its identity, its Pod template as JSON text, and its rollout."""
+    """A workload: its identity, its Pod template as JSON text, and its rollout.
+
+    There are thousands. Nothing is cached on them, which would give each a dictionary of its own.
+    """
 
     ref: Ref
     uid: str
@@ -176,14 +178,7 @@ class WorkloadFacts:
     over: bool = False
     """Whether a Job has ended."""
 
-    @cached_property
-    def costs(self) -> Mapping[str, Overhead]:
-        """What the sidecars that the template has or promises cost a Pod, by policy key."""
-        if not self.template:
-            return {}
-        return by_policy(as_pods_are(json.loads(self.template), claims=self.claims))
-
-    @cached_property
+    @property
     def promising(self) -> bool:
         """Whether its Pods may need something that only the webhook gives them."""
         return self.ref.kind in MARKED_KINDS and may_promise(self.template)

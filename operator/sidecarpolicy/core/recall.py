@@ -20,16 +20,16 @@ from sidecarpolicy.core.facts import Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import nowhere_to_run
 from sidecarpolicy.core.snapshot import Snapshot
-from sidecarpolicy.core.standing import TemplateChange
+from sidecarpolicy.core.standing import Standing, TemplateChange
 
 Waits = Mapping[str, Finding | None]
 """Keys of policies whose turn it is not, with what there is to say about it."""
 
 OF_PACE: Final = frozenset({"workloads", "elsewhere", "resting", "taken_out", "revert_share"})
 """What a snapshot says about turns only."""
-OF_ROLLOUTS: Final = frozenset({"now", "origins"})
+OF_ROLLOUTS: Final = frozenset({"now", "origins", "idle"})
 """What counts for workloads that roll only."""
-_ONE_BY_ONE: Final = frozenset({"policies", "nodes", "refused", "to_delete"})
+_ONE_BY_ONE: Final = frozenset({"policies", "nodes", "refused", "to_delete", "fought"})
 """What only a part of counts, or what counts for each workload apart."""
 _WHOLE: Final = tuple(
     each.name for each in fields(Snapshot) if each.name not in OF_PACE | OF_ROLLOUTS | _ONE_BY_ONE
@@ -88,6 +88,7 @@ class Recall:
         self._snapshot = _NOTHING
         self._apart: Mapping[Ref, Any] = {}
         self._kept: dict[Ref, _Kept] = {}
+        self._shared: dict[Any, Any] = {}
         self.decided = 0
         """How often a workload had to be decided about, all in all."""
 
@@ -95,7 +96,7 @@ class Recall:
         """Decides about this snapshot from now on; forgets what does not hold any more."""
         scene = _scene(snapshot)
         if scene != self._scene:
-            self._kept, self._scene = {}, scene
+            self._kept, self._shared, self._scene = {}, {}, scene
         if len(self._kept) > len(snapshot.workloads):
             present = {each.ref for each in snapshot.workloads}
             self._kept = {ref: kept for ref, kept in self._kept.items() if ref in present}
@@ -113,7 +114,7 @@ class Recall:
         if not workload.rollout.finished:
             self._kept.pop(workload.ref, None)
             return decision
-        self._kept[workload.ref] = made = _Kept(workload, apart, _small(decision))
+        self._kept[workload.ref] = made = _Kept(workload, apart, self._small(decision))
         return made.wish
 
     def waiting(self, wish: Decision, waits: Waits) -> Decision:
@@ -122,7 +123,8 @@ class Recall:
         if kept is None:
             return decide(replace(wish.case, waits=waits))
         if kept.waiting is None or kept.waits != waits:
-            kept.waits, kept.waiting = waits, _small(self._decided(kept.workload, waits))
+            kept.waits = waits
+            kept.waiting = self._small(self._decided(kept.workload, waits))
         return kept.waiting
 
     def whole(self, decision: Decision) -> Decision:
@@ -136,11 +138,31 @@ class Recall:
         self.decided += 1
         return decide(replace(case_of(workload, self._snapshot), waits=waits))
 
+    def _small(self, decision: Decision) -> Decision:
+        """The decision without what is large, and can be made again. What many have in common,
+        such as what a sidecar costs, is kept once.
+        """
+        done = decision.case.revisions
+        case = replace(
+            decision.case,
+            template={},
+            selected_by=(),
+            snapshot=_NOTHING,
+            revisions=self._shared.setdefault(tuple(done.items()), done),
+        )
+        return replace(
+            decision,
+            case=case,
+            change=decision.change and _named(decision.change),
+            standings={key: self._sharing(each) for key, each in decision.standings.items()},
+        )
 
-def _small(decision: Decision) -> Decision:
-    """The decision without what is large, and can be made again."""
-    case = replace(decision.case, template={}, selected_by=(), snapshot=_NOTHING)
-    return replace(decision, case=case, change=decision.change and _named(decision.change))
+    def _sharing(self, standing: Standing) -> Standing:
+        cost = standing.overhead
+        if cost is None:
+            return standing
+        said = tuple(cost.requests.items()), cost.qos_before, cost.qos_after, cost.findings
+        return replace(standing, overhead=self._shared.setdefault(said, cost))
 
 
 def _named(change: TemplateChange) -> TemplateChange:
@@ -167,5 +189,7 @@ def _by_workload(snapshot: Snapshot) -> Mapping[Ref, Any]:
         if ref.namespace == snapshot.namespace:
             found[ref][key] = refusal
     for ref, command in snapshot.to_delete.items():
-        found[ref][""] = command
+        found[ref]["to delete"] = command
+    for ref, holds in snapshot.fought.items():
+        found[ref]["fought"] = holds
     return found
