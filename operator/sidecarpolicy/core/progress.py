@@ -78,18 +78,31 @@ def _deployment(spec: RawObject, status: RawObject, generation: str) -> Progress
 def _stateful_set(spec: RawObject, status: RawObject, _: str) -> Progress:
     current, updated = status.get("currentRevision", ""), status.get("updateRevision", "")
     return Progress(
-        updated,
+        "" if _by_hand(spec) or _at_partition(spec, status) else updated,
         arrived=updated == current,
         proven=current,
         one_by_one=spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady",
     )
 
 
-def _daemon_set(_: RawObject, status: RawObject, generation: str) -> Progress:
+def _by_hand(spec: RawObject) -> bool:
+    """Whether Pods get the newest template only once somebody deletes them."""
+    return (spec.get("updateStrategy") or {}).get("type") == "OnDelete"
+
+
+def _at_partition(spec: RawObject, status: RawObject) -> bool:
+    """Whether all Pods above the partition are new; those below stay as they are."""
+    rolling = (spec.get("updateStrategy") or {}).get("rollingUpdate") or {}
+    partition, first = rolling.get("partition") or 0, (spec.get("ordinals") or {}).get("start", 0)
+    above = max(0, first + spec.get("replicas", 1) - partition)
+    return partition > 0 and status.get("updatedReplicas", 0) >= above
+
+
+def _daemon_set(spec: RawObject, status: RawObject, generation: str) -> Progress:
     wanted, updated = (
         status.get(each, 0) for each in ("desiredNumberScheduled", "updatedNumberScheduled")
     )
-    return Progress(generation, arrived=updated >= wanted)
+    return Progress("" if _by_hand(spec) else generation, arrived=updated >= wanted)
 
 
 _RULES: Mapping[str, Callable[[RawObject, RawObject, str], Progress]] = {

@@ -72,6 +72,33 @@ def test_a_stateful_set_that_came_from_nowhere_else_arrived() -> None:
 
 
 @pytest.mark.parametrize(
+    ("strategy", "change"),
+    [
+        ({"type": "OnDelete"}, ""),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}, ""),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}, "db-2"),
+        ({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}, "db-2"),
+    ],
+    ids=[
+        "that waits for deletions",
+        "with new Pods down to its partition",
+        "with an old Pod above its partition",
+        "without a partition",
+    ],
+)
+def test_a_stateful_set_stands_or_rolls(strategy: JSON, change: str) -> None:
+    status = {"currentRevision": "db-1", "updateRevision": "db-2", "updatedReplicas": 1}
+    obj = made(status, replicas=3, updateStrategy=strategy)
+    assert progress(obj, kind="StatefulSet").change == change
+
+
+def test_a_daemon_set_that_waits_for_deletions_stands() -> None:
+    status = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 1}
+    obj = made(status, updateStrategy={"type": "OnDelete"})
+    assert progress(obj, kind="DaemonSet").change == ""
+
+
+@pytest.mark.parametrize(
     ("updated", "arrived"),
     [(1, False), (3, True)],
     ids=["with Pods of an older template", "with Pods of the newest only"],
