@@ -131,6 +131,18 @@ def test_with_pause_a_failed_rollout_is_left_as_it_is_and_the_others_untouched(
     assert generations(shop) == {"web-0": 3, "web-1": 2, "web-2": 2}
 
 
+def test_a_new_revision_takes_the_place_of_one_that_rolls_and_nothing_rolls_twice(
+    shop: Namespace,
+) -> None:
+    shop.apply(*(deployment(f"web-{number}", replicas=1) for number in range(2)))
+    settled(shop, "deployment")
+    shop.apply(greedy(progressDeadlineSeconds=600))
+    shop.wait_status("log-shipper", updating=1, pending=1)
+    mend(shop)
+    shop.wait_status("log-shipper", current=2, seconds=60)
+    assert generations(shop) == {"web-0": 3, "web-1": 2}
+
+
 def test_what_fails_because_of_its_owner_is_neither_counted_nor_taken_back(
     shop: Namespace,
 ) -> None:

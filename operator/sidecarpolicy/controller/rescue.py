@@ -61,7 +61,7 @@ class Rescue:
         )
         if answer.done:
             log.info("%s: deleted Pod %s, which kept it from going back", workload.ref, name)
-        elif answer.result is Result.FORBIDDEN:
+        elif answer.result in (Result.FORBIDDEN, Result.REFUSED):
             self._ask_for_it(workload.ref, f"kubectl -n {namespace} delete pod {name}")
         elif answer.result is not Result.GONE:
             log.warning("%s: Pod %s not deleted: %s", workload.ref, name, answer.message)

@@ -129,9 +129,14 @@ def _late(policy: PolicyFacts, case: Case) -> bool:
 
 
 def deadlines(case: Case) -> Iterator[float]:
-    """When, in seconds since 1970, rollouts with current revisions will have failed."""
+    """When, in seconds since 1970, rollouts with current revisions, or those that took them out,
+    will have failed.
+    """
+    held = {each.policy for each in case.workload.holds}
     for policy in case.selected_by:
         end = _end(policy, case) if _rolls(policy, case) else None
+        if end is None and policy.key in held:
+            end = _end_without(policy, case)
         if end is not None and end > case.snapshot.now:
             yield end
 
@@ -241,7 +246,8 @@ _MAX_CAUSE = 300
 
 def ended(hold: Hold, case: Case, *, carried: str | None) -> bool:
     """Whether a hold is over: its policy has another revision in the template (`carried`), does
-    not select the workload any more, is proved gone, or the owner opted out.
+    not select the workload any more, is proved gone, or the owner opted out; or the workload fails
+    without it as well.
     """
     if hold.policy in case.waits:
         return False
@@ -252,4 +258,25 @@ def ended(hold: Hold, case: Case, *, carried: str | None) -> bool:
         return False
     left = leaving(policy, case) and not policy.spec.paused
     newer = carried == policy.desired.revision != hold.revision
-    return opts_out(case) or left or newer
+    return opts_out(case) or left or newer or _fails_without(policy, case)
+
+
+def _fails_without(policy: PolicyFacts, case: Case) -> bool:
+    """Whether the rollout that took a revision out failed as well, so that it was not to blame,
+    or not alone: it waits until the owner has mended the workload.
+
+    Only a Deployment says that much of itself; a StatefulSet may be stranded (core.stranded).
+    """
+    end = _end_without(policy, case)
+    late = end is not None and case.snapshot.now >= end
+    return late or (end is not None and case.workload.rollout.deadline_exceeded)
+
+
+def _end_without(policy: PolicyFacts, case: Case) -> float | None:
+    """Until when the rollout that took a revision out is waited for."""
+    workload, progress = case.workload, case.workload.progress
+    if workload.rollout.finished or policy.key in case.revisions or policy.spec is None:
+        return None
+    if workload.ref.kind != TargetKind.DEPLOYMENT or progress.arrived or not progress.seen:
+        return None
+    return seconds(progress.seen) + policy.spec.rollout.progress_deadline_seconds

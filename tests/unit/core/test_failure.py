@@ -418,6 +418,24 @@ def test_a_failed_revision_that_somebody_brought_back_is_taken_out_again() -> No
     assert holds(after) == (hold,)
 
 
+def test_what_fails_without_the_revision_as_well_was_not_failed_by_it() -> None:
+    raw = reverted(policy())
+    raw["status"] |= {"updatedReplicas": 1, **progressing(1000)}
+    start = seen(policy(), raw=raw, now=1100.0)
+    assert plan(start).changes == ()
+    assert plan(start).due == 1600.0
+    (change,) = plan(replace(start, now=1600.0)).changes
+    assert change.difference == []
+    after = stored(raw, change.patch)
+    assert holds(after) == ()
+    after["metadata"]["creationTimestamp"] = "1970-01-01T00:00:00Z"
+    younger = replace(policy(), created="1970-01-01T00:01:00Z")
+    freed = seen(younger, raw=after, now=1700.0)
+    decided = plan(replace(freed, workloads=(*freed.workloads, workload("api"))))
+    assert states(decided)["web"] == (State.PENDING, Reason.NOT_SETTLED)
+    assert changed(decided) == ["api"]
+
+
 def test_the_hold_is_readable_for_people() -> None:
     raw = reverted(policy())
     (entry,) = json.loads(raw["metadata"]["annotations"][HELD_ANNOTATION])
