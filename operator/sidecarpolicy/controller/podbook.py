@@ -75,13 +75,15 @@ class PodBook:
         theirs = (e.created for e in self._records.values() if e.owner.ref == owner.ref)
         return max(theirs, default=0.0)
 
-    def idle(self, owner: Ref) -> Mapping[str, float]:
+    def idle(self, owner: Ref, *, arrived: bool = False) -> Mapping[str, float]:
         """By policy key, when the oldest of a workload's Pods was created that are to run with its
         sidecars, and do not; in seconds since 1970.
+
+        Of one that `arrived`, only what ends again and again counts, which may run just now.
         """
         found: dict[str, float] = {}
         for record in (self._records[uid] for uid in self._idle.get(owner, ())):
-            for key in _lacking(record):
+            for key in _crashing(record) if arrived else _lacking(record):
                 found[key] = min(record.created, found.get(key, record.created))
         return found
 
@@ -181,8 +183,17 @@ def _contributions(record: PodRecord) -> Iterator[tuple[_Part, str]]:
 
 
 def _lacking(record: PodRecord) -> frozenset[str]:
-    """Keys of the policies whose sidecars are to run in a Pod, and do not."""
-    return frozenset(record.policies).difference(record.running) if record.counts else frozenset()
+    """Keys of the policies whose sidecars are to run in a Pod, and do not, or not for long."""
+    if not record.counts:
+        return frozenset()
+    return frozenset(record.policies).difference(record.running) | _crashing(record)
+
+
+def _crashing(record: PodRecord) -> frozenset[str]:
+    """Keys of the policies whose sidecars end again and again, also while they run."""
+    found = record.diagnosis
+    crashes = record.counts and found is not None and found.reason is Reason.CRASH_LOOPING
+    return frozenset(record.blamed) if crashes else frozenset()
 
 
 def _blamed(record: PodRecord | None) -> list[_Part]:

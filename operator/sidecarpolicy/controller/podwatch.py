@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sidecarpolicy.api.names import INJECTED_LABEL
@@ -127,13 +127,17 @@ class PodWatch:
     def take(self, examined: Examined) -> None:
         """Takes in a Pod."""
         record, book = examined.record, self._inventory.pods
-        idle = book.idle(record.owner.ref)
+        ref, before = record.owner.ref, self._idle(record.owner.ref)
         self._mark(book.put(examined.uid, record, examined.facts))
-        if book.idle(record.owner.ref) != idle and self._inventory.rolling(record.owner.ref):
+        if self._idle(ref) != before:
             # How its rollout stands depends on that (core.failure).
-            self._inventory.dirty_scopes.mark(record.owner.ref.namespace)
+            self._inventory.dirty_scopes.mark(ref.namespace)
         if record.diagnosis is not None:
             self._announce(record.owner, record.diagnosis)
+
+    def _idle(self, ref: Ref) -> Mapping[str, float]:
+        """What a workload's rollout depends on."""
+        return self._inventory.pods.idle(ref, arrived=not self._inventory.rolling(ref))
 
     def uids(self) -> frozenset[str]:
         """Of all Pods held."""

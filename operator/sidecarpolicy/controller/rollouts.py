@@ -43,8 +43,11 @@ class Rollouts:
         return replace(snapshot, origins=self._told(asked, found))
 
     def _idle(self, snapshot: Snapshot) -> Mapping[Ref, Mapping[str, float]]:
-        rolling = (each.ref for each in snapshot.workloads if not each.rollout.finished)
-        found = {ref: self._inventory.pods.idle(ref) for ref in rolling}
+        pods = self._inventory.pods
+        found = {
+            each.ref: pods.idle(each.ref, arrived=each.rollout.finished)
+            for each in snapshot.workloads
+        }
         return {ref: by_policy for ref, by_policy in found.items() if by_policy}
 
     def _told(

@@ -16,7 +16,7 @@ from sidecarpolicy.core.blocks import HARM
 from sidecarpolicy.core.carried import revisions_of
 from sidecarpolicy.core.case import Case, at_pods, leaving, opts_out
 from sidecarpolicy.core.facts import PolicyFacts
-from sidecarpolicy.core.failure import ended, failure, kept_out_by, new_hold, reverts
+from sidecarpolicy.core.failure import ended, failure, kept_out_by, new_hold, reverts, unproved
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.held import Hold, rewritten
 from sidecarpolicy.core.holding import NO_WEBHOOK, held_back, kept_off_by, pause_of, refused_here
@@ -52,9 +52,9 @@ class Decision:
 
     @property
     def rolling(self) -> frozenset[str]:
-        """Keys of those for which the workload rolls, or may have failed without our knowing."""
+        """Keys of those for which the workload rolls, or did not come to rest for us yet."""
         if self.case.workload.rollout.settled:
-            return frozenset(key for key, each in self.standings.items() if each.unclear)
+            return frozenset(key for key, each in self.standings.items() if each.restless)
         given_up = (key for key, each in self.standings.items() if each.given_up)
         return self.recorded.difference(given_up)
 
@@ -241,10 +241,12 @@ def _rollout(policy: PolicyFacts, case: Case) -> Standing:
     kept_out = kept_out_by(policy, case)
     if kept_out is not None:
         return Standing(ref, State.FAILED, kept_out, given_up=True)
+    if failed is None and unproved(policy, case):
+        return Standing(ref, State.UPDATING, restless=True)
     if failed is None:
         return rollout_standing(ref, case.workload.rollout)
     if failed.ours is None:
-        return Standing(ref, State.UPDATING, failed.finding)
+        return Standing(ref, State.UPDATING, failed.finding, restless=True)
     state = State.FAILED if failed.ours else State.PENDING
     return Standing(ref, state, failed.finding, given_up=True)
 

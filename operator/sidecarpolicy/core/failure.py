@@ -74,11 +74,20 @@ def _revision(policy: PolicyFacts) -> str:
 
 
 def _rolls(policy: PolicyFacts, case: Case) -> bool:
-    """Whether a change of the template is under way that has the policy's current revision."""
+    """Whether a change of the template is under way that has the policy's current revision; for
+    its controller it may be done, while the policy's sidecar ends again and again.
+    """
     workload = case.workload
-    if policy.desired is None or not _on_the_way(workload):
+    if policy.desired is None or not _changing(workload):
         return False
-    return case.revisions.get(policy.key) == policy.desired.revision
+    under_way = not workload.rollout.finished or _idle_since(policy, case) is not None
+    return under_way and case.revisions.get(policy.key) == policy.desired.revision
+
+
+def unproved(policy: PolicyFacts, case: Case) -> bool:
+    """Whether a rollout is done for its own controller, but not for us."""
+    done = case.workload.rollout.finished
+    return done and _rolls(policy, case) and _end(policy, case) is not None
 
 
 def _since(case: Case) -> float | None:
@@ -145,7 +154,7 @@ def in_question(snapshot: Snapshot) -> tuple[WorkloadFacts, ...]:
     """Workloads about whose rollout more has to be known than they say themselves: it may have
     failed, or nothing in them says since when it lasts.
     """
-    cases = (case_of(each, snapshot) for each in snapshot.workloads if _may_fail(each))
+    cases = (case_of(each, snapshot) for each in snapshot.workloads if _may_fail(each, snapshot))
     return tuple(
         case.workload for case in cases if any(_asks(each, case) for each in case.selected_by)
     )
@@ -158,15 +167,15 @@ def _asks(policy: PolicyFacts, case: Case) -> bool:
     return not progress.seen or _late(policy, case)
 
 
-def _may_fail(workload: WorkloadFacts) -> bool:
+def _may_fail(workload: WorkloadFacts, snapshot: Snapshot) -> bool:
     """Without a look into the template, which takes a while for ten thousand of them."""
-    return _on_the_way(workload) and _OURS in workload.template
+    under_way = not workload.rollout.finished or workload.ref in snapshot.idle
+    return under_way and _changing(workload) and _OURS in workload.template
 
 
-def _on_the_way(workload: WorkloadFacts) -> bool:
-    """Whether a change is being rolled out, and it is not its owner's turn."""
-    rollout = workload.rollout
-    return bool(workload.progress.change) and not rollout.finished and not rollout.waits_for
+def _changing(workload: WorkloadFacts) -> bool:
+    """Whether there is a change to roll out, and it is not its owner's turn."""
+    return bool(workload.progress.change) and not workload.rollout.waits_for
 
 
 def stuck(policy: PolicyFacts, case: Case) -> bool:

@@ -40,12 +40,10 @@ class Standing:
     pods: int = 0
     given_up: bool = False
     """Whether its rollout takes no place any more, because it failed."""
-
-    @property
-    def unclear(self) -> bool:
-        """Whether its rollout stopped, and nobody knows yet because of whom."""
-        said = self.finding.reason if self.finding is not None else None
-        return self.state is State.UPDATING and said is Reason.API_UNAVAILABLE
+    restless: bool = False
+    """Whether it takes a place although its own controller is done with it, or gave up: its
+    sidecars do not stay, or nobody knows yet because of whom it stopped.
+    """
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tests.support.patients import (
     NOW,
     SERVES,
     container,
+    ended,
     owned_by,
     pod,
     recorded,
@@ -159,6 +160,16 @@ def test_a_workload_has_idle_sidecars_until_they_run_or_their_pod_is_gone() -> N
     put(book, waits)
     book.drop("a")
     assert book.idle(ref) == {}
+
+
+def test_a_sidecar_that_ends_again_and_again_is_idle_also_while_it_runs() -> None:
+    book, ref = PodBook(), pod_facts(named("a")).owner.ref
+    runs = running(4, started=True, restartCount=5, lastState=ended(2, since=20))
+    put(book, named("a", sidecar(runs), **RUNS))
+    assert book.idle(ref, arrived=True).keys() == {SHIPPER.key}
+    put(book, named("a", sidecar(waiting())))
+    assert book.idle(ref, arrived=True) == {}
+    assert book.idle(ref).keys() == {SHIPPER.key}
 
 
 def test_the_cause_is_the_worst_of_a_workloads_pods_and_nobody_elses() -> None:

@@ -116,6 +116,30 @@ def test_a_rollout_that_arrived_for_a_moment_has_failed_or_not_where(
     assert bool(asked) == (state is State.FAILED)
 
 
+def crashing(**fields: Any) -> Snapshot:
+    """A Deployment that is done for its controller, while a sidecar ends again and again."""
+    raw = injected(policy(), **ARRIVED, updatedReplicas=2, availableReplicas=2)
+    return seen(policy(**fields), raw=raw, idle={WEB: {KEY: 90.0}}, origins=brought(WEB), now=200.0)
+
+
+def test_what_ends_again_and_again_is_not_current_and_holds_its_place() -> None:
+    start = crashing(rollout={"maxConcurrent": 1})
+    start = replace(start, workloads=(*start.workloads, workload("api")))
+    decided = plan(start)
+    assert states(decided)["web"] == (State.UPDATING, None)
+    assert changed(decided) == []
+    assert decided.due == 700.0
+    failed = plan(replace(start, now=700.0))
+    assert states(failed)["web"] == (State.FAILED, Reason.ROLLOUT_FAILED)
+    assert changed(failed) == ["web"]
+
+
+def test_what_begins_to_end_a_good_while_after_the_rollout_stays_current() -> None:
+    start = replace(crashing(), now=9000.0)
+    assert states(plan(start)) == {"web": (State.CURRENT, None)}
+    assert in_question(start) == ()
+
+
 def test_the_deadline_of_one_that_arrived_is_that_of_its_pod() -> None:
     raw = injected(policy(), **ARRIVED, updatedReplicas=2, availableReplicas=0)
     start = seen(policy(), raw=raw, idle={WEB: {KEY: 300.0}}, now=500.0)
