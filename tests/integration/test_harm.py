@@ -97,32 +97,59 @@ def test_a_volume_that_only_an_old_node_reaches_keeps_the_sidecar_out(space: Nam
     space.lab.kubectl("delete", "pv", name, "--wait=false")
 
 
-def test_a_sidecar_that_an_autoscaler_cannot_count_is_kept_out_until_it_can(
-    space: Namespace,
-) -> None:
-    asking = {"resources": {"requests": {"cpu": "100m"}}}
-    web = deployment("web")
-    web["spec"]["template"]["spec"]["containers"][0] |= asking
+BARE = {"name": "shipper", "image": "lab.local/busybox:1"}
+
+
+def requesting(name: str, **requests: str) -> JSON:
+    """A Deployment whose own container requests something."""
+    made = deployment(name)
+    made["spec"]["template"]["spec"]["containers"][0] |= {"resources": {"requests": requests}}
+    return made
+
+
+def scaler(name: str) -> JSON:
+    """What scales a Deployment by the utilization of its CPU."""
     target = {"type": "Utilization", "averageUtilization": 80}
-    scaler = {
+    return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web"},
+        "metadata": {"name": name},
         "spec": {
             "maxReplicas": 3,
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
         },
     }
-    space.apply(web, scaler)
-    bare = {"name": "shipper", "image": "lab.local/busybox:1"}
-    space.apply(policy(sidecars=[bare]))
+
+
+def test_a_sidecar_that_an_autoscaler_cannot_count_is_kept_out_until_it_can(
+    space: Namespace,
+) -> None:
+    space.apply(requesting("web", cpu="100m"), scaler("web"))
+    space.apply(policy(sidecars=[BARE]))
     found = space.wait_status("log-shipper", skipped=1)
     assert "give the sidecar a request of cpu" in said(found)["WouldBreakAutoscaling"]
     assert space.sidecars("web") == []
-    space.apply(policy(sidecars=[{**bare, **asking}]))
+    asking = {"resources": {"requests": {"cpu": "100m"}}}
+    space.apply(policy(sidecars=[{**BARE, **asking}]))
     space.wait_status("log-shipper", current=1, skipped=0)
     assert space.sidecars("web") == ["shipper"]
+
+
+def test_an_autoscaler_that_comes_later_is_named_if_it_cannot_count_a_sidecar(
+    space: Namespace,
+) -> None:
+    space.apply(requesting("web", cpu="100m"))
+    space.apply(policy(sidecars=[BARE]))
+    space.wait_status("log-shipper", current=1)
+    space.apply(scaler("web"))
+    found = eventually(
+        lambda: space.status("log-shipper"), until=lambda now: "StopsAutoscaling" in said(now)
+    )
+    assert "which sidecar shipper does not request" in said(found)["StopsAutoscaling"]
+    assert found["workloads"]["current"] == 1
+    space.delete("hpa", "web")
+    eventually(lambda: "StopsAutoscaling" not in said(space.status("log-shipper")))
 
 
 def test_a_workload_that_is_failing_by_itself_is_left_alone_until_it_is_well(

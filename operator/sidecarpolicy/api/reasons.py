@@ -50,6 +50,7 @@ class Reason(StrEnum):
     ON_NEXT_UPDATE = "OnNextUpdate"
     NO_FEASIBLE_NODE = "NoFeasibleNode"
     WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
+    STOPS_AUTOSCALING = "StopsAutoscaling"
     FIGHT = "Fight"
     ROLLOUT_STOPPED = "RolloutStopped"
     ROLLOUT_FAILED = "RolloutFailed"

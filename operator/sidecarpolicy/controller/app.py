@@ -12,7 +12,7 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
 from sidecarpolicy.cluster.kubelets import Source
 from sidecarpolicy.cluster.reflector import Reflector
-from sidecarpolicy.cluster.resources import WEBHOOK_CONFIGURATIONS, WORKLOADS
+from sidecarpolicy.cluster.resources import AUTOSCALERS, WEBHOOK_CONFIGURATIONS, WORKLOADS
 from sidecarpolicy.controller.census import Census
 from sidecarpolicy.controller.departures import Departures
 from sidecarpolicy.controller.election import Candidate, Election
@@ -114,6 +114,7 @@ class Controller:
         api.observe = self._metrics.wrote
         self._reflectors: list[Reflector[Any]] = [
             Reflector(api, WEBHOOK_CONFIGURATIONS, self._webhooks),
+            Reflector(api, AUTOSCALERS, self._inventory.scalers),
             *(
                 Reflector(api, resource, WorkloadMirror(self._inventory, resource))
                 for resource in WORKLOADS.values()

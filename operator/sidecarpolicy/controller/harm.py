@@ -4,18 +4,16 @@ Could its Pods run on any node, and would an autoscaler still know what they use
 cannot be read is no reason to hold anything up.
 """
 
-import asyncio
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
-from sidecarpolicy.cluster.resources import AUTOSCALERS, CLAIMS, VOLUMES
+from sidecarpolicy.cluster.resources import CLAIMS, VOLUMES
 from sidecarpolicy.controller.inventory import Inventory
-from sidecarpolicy.core.autoscaling import Autoscaler, autoscaler, stopped
+from sidecarpolicy.core.autoscaling import stopped
 from sidecarpolicy.core.facts import PolicyFacts, RawObject, WorkloadFacts
 from sidecarpolicy.core.feasible import Pin
 from sidecarpolicy.core.finding import Finding
@@ -24,7 +22,6 @@ from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import TemplateChange
 from sidecarpolicy.core.volumes import bound_volume, claims_of_pods, reachable_from, shared_claims
 
-_LASTS_SECONDS = 5.0
 _MAX_VOLUMES = 10_000
 _ASKED = (TargetKind.DEPLOYMENT, TargetKind.STATEFUL_SET, TargetKind.CRON_JOB)
 
@@ -45,7 +42,6 @@ class Harm:
     def __init__(self, api: Api, inventory: Inventory) -> None:
         self._api = api
         self._inventory = inventory
-        self._autoscalers: dict[str, tuple[float, asyncio.Task[tuple[Autoscaler, ...]]]] = {}
         self._selectors: dict[str, RawObject | None] = {}
 
     async def of(self, change: TemplateChange, snapshot: Snapshot) -> Mapping[str, Finding]:
@@ -64,7 +60,7 @@ class Harm:
             before=as_pods_are(json.loads(workload.template), claims=workload.claims),
             after=as_pods_are(change.template, claims=workload.claims),
         )
-        return {**await self._nowhere(prospect), **await self._unscaled(prospect)}
+        return {**await self._nowhere(prospect), **self._unscaled(prospect)}
 
     async def _nowhere(self, prospect: _Prospect) -> Mapping[str, Finding]:
         """Policies whose node rule would leave the Pods no node."""
@@ -109,25 +105,13 @@ class Harm:
             self._selectors[volume] = reachable_from(answer.body)
         return self._selectors[volume]
 
-    async def _unscaled(self, prospect: _Prospect) -> Mapping[str, Finding]:
+    def _unscaled(self, prospect: _Prospect) -> Mapping[str, Finding]:
         """Policies with a sidecar that an autoscaler cannot count."""
         ref = prospect.workload.ref
-        known = await self._autoscalers_in(ref.namespace)
+        known = self._inventory.scalers.of(ref.namespace)
         found = stopped(known, ref, before=prospect.before, after=prospect.after)
         if found is None:
             return {}
         finding = Finding(Reason.WOULD_BREAK_AUTOSCALING, found.message)
         names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in prospect.adding if e.spec)
         return {key: finding for key, own in names if found.container in own}
-
-    async def _autoscalers_in(self, namespace: str) -> tuple[Autoscaler, ...]:
-        """Listed once for all workloads that are changed at about the same time."""
-        at, task = self._autoscalers.get(namespace, (0.0, None))
-        if task is None or time.monotonic() > at + _LASTS_SECONDS:
-            task = asyncio.ensure_future(self._list_autoscalers(namespace))
-            self._autoscalers[namespace] = time.monotonic(), task
-        return await asyncio.shield(task)
-
-    async def _list_autoscalers(self, namespace: str) -> tuple[Autoscaler, ...]:
-        listed = await self._api.list_all(AUTOSCALERS, namespace=namespace, keep=autoscaler)
-        return tuple(filter(None, listed.items)) if listed.done else ()

@@ -8,6 +8,7 @@ from sidecarpolicy.controller.dirty import DirtySet
 from sidecarpolicy.controller.judge import Judge
 from sidecarpolicy.controller.places import Places
 from sidecarpolicy.controller.podbook import PodBook
+from sidecarpolicy.controller.scalers import ScalerMirror
 from sidecarpolicy.controller.shelf import Shelf
 from sidecarpolicy.core.capability import NodeTally, Verdict
 from sidecarpolicy.core.facts import (
@@ -59,6 +60,7 @@ class Inventory:
         """Nodes that gained or lost the capability, so that Pods there are to be judged anew."""
         self.dirty_scopes: DirtySet[str] = DirtySet(settle=NAMESPACE_SETTLE)
         """Namespaces to plan, and CLUSTER, whose policies only have a status to report."""
+        self.scalers = ScalerMirror(self.dirty_scopes.mark)
         self.dirty_reports: DirtySet[str] = DirtySet(settle=REPORT_SETTLE)
         """Scopes whose policies have something new to say about Pods, and nothing to plan."""
 
@@ -151,6 +153,7 @@ class Inventory:
             blocked=blocked_by_status(policies, namespace),
             workloads=tuple(self._workloads[namespace]),
             nodes=self._tally,
+            autoscalers=self.scalers.of(namespace),
             webhook=self._webhook,
             gone=gone,
             excluded=self.excluded(namespace),

@@ -6,7 +6,7 @@ that resource, and it cannot say a number any more: it stops scaling, without a 
 workload's owner (kube-controller-manager, `calculatePodRequests`: "missing request for cpu").
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,26 @@ def stopped(
                     f"HorizontalPodAutoscaler {each.name} scales it by the utilization of "
                     f"{resource}, which container {missing} does not request, so that it would "
                     f"stop scaling; give the sidecar a request of {resource}",
+                )
+    return None
+
+
+def hindrance(
+    autoscalers: Iterable[Autoscaler], ref: Ref, template: RawObject, *, added: Collection[str]
+) -> Stopped | None:
+    """Which autoscaler of a workload cannot scale because of sidecars that policies `added`.
+
+    One that the workload's own containers keep from scaling is not our doing.
+    """
+    for each in autoscalers:
+        for resource in each.resources if (each.kind, each.target) == (ref.kind, ref.name) else ():
+            missing = tuple(_without(template, resource))
+            if missing and all(name in added for name in missing):
+                return Stopped(
+                    missing[0],
+                    f"HorizontalPodAutoscaler {each.name} cannot scale it by the utilization of "
+                    f"{resource}, which sidecar {missing[0]} does not request; give the sidecar a "
+                    f"request of {resource}",
                 )
     return None
 

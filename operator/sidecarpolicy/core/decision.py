@@ -12,9 +12,11 @@ from typing import Any
 from sidecarpolicy.api.models import NodeRule, TargetKind
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import daemonset
+from sidecarpolicy.core.autoscaling import hindrance
 from sidecarpolicy.core.blocks import HARM
 from sidecarpolicy.core.carried import revisions_of
 from sidecarpolicy.core.case import Case, at_pods, leaving, opts_out
+from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.failure import ended, failure, kept_out_by, new_hold, reverts, unproved
 from sidecarpolicy.core.finding import Finding
@@ -217,7 +219,7 @@ def _standing(policy: PolicyFacts, case: Case, injection: Injection) -> Standing
         return _missing(policy, case)
     standing = _rollout(policy, case)
     cost = case.costs.get(policy.key)
-    found = standing.finding or _unaided(policy.key, case)
+    found = standing.finding or _unaided(policy.key, case) or _unscaled(policy, case)
     return replace(standing, finding=found, overhead=cost, pods=case.workload.rollout.pods)
 
 
@@ -249,6 +251,22 @@ def _rollout(policy: PolicyFacts, case: Case) -> Standing:
         return Standing(ref, State.UPDATING, failed.finding, restless=True)
     state = State.FAILED if failed.ours else State.PENDING
     return Standing(ref, state, failed.finding, given_up=True)
+
+
+def _unscaled(policy: PolicyFacts, case: Case) -> Finding | None:
+    """That an autoscaler cannot count a sidecar of the policy: it came later, or with the
+    workload, when nobody could ask for it; or None.
+    """
+    ref, known = case.workload.ref, case.snapshot.autoscalers
+    if policy.desired is None or not any(each.target == ref.name for each in known):
+        return None
+    present = [each.desired for each in case.snapshot.policies if each.key in case.revisions]
+    added = [name for wish in filter(None, present) for name in names(wish.sidecars)]
+    pods = as_pods_are(case.template, claims=case.workload.claims)
+    found = hindrance(known, ref, pods, added=added)
+    if found is None or found.container not in names(policy.desired.sidecars):
+        return None
+    return Finding(Reason.STOPS_AUTOSCALING, found.message)
 
 
 def _unaided(key: str, case: Case) -> Finding | None:

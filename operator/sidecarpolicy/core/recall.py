@@ -28,7 +28,7 @@ Waits = Mapping[str, Finding | None]
 OF_PACE: Final = frozenset({"workloads", "elsewhere", "resting", "taken_out", "revert_share"})
 """What a snapshot says about turns only."""
 OF_ROLLOUTS: Final = frozenset({"now", "origins", "idle"})
-"""What counts for workloads that roll only."""
+"""What counts only for workloads that roll, or whose sidecars do not run."""
 _ONE_BY_ONE: Final = frozenset({"policies", "nodes", "refused", "to_delete", "fought"})
 """What only a part of counts, or what counts for each workload apart."""
 _WHOLE: Final = tuple(
@@ -107,15 +107,14 @@ class Recall:
 
     def wish(self, workload: WorkloadFacts) -> Decision:
         """Kept from before, or decided now."""
-        kept, apart = self._kept.get(workload.ref), self._apart.get(workload.ref)
-        if kept is not None and kept.workload is workload and kept.apart == apart:
-            return kept.wish
-        decision = self._decided(workload, {})
-        if not workload.rollout.finished:
+        if not workload.rollout.finished or workload.ref in self._snapshot.idle:
             self._kept.pop(workload.ref, None)
-            return decision
-        self._kept[workload.ref] = made = _Kept(workload, apart, self._small(decision))
-        return made.wish
+            return self._decided(workload, {})
+        kept, apart = self._kept.get(workload.ref), self._apart.get(workload.ref)
+        if kept is None or kept.workload is not workload or kept.apart != apart:
+            kept = _Kept(workload, apart, self._small(self._decided(workload, {})))
+            self._kept[workload.ref] = kept
+        return kept.wish
 
     def waiting(self, wish: Decision, waits: Waits) -> Decision:
         """The same, for those who wait for their turn."""

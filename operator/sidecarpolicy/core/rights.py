@@ -76,6 +76,7 @@ CONTROLLER: Final = (
         ("", "persistentvolumeclaims", "list"),
         ("", "persistentvolumes", "get"),
         ("autoscaling", "horizontalpodautoscalers", "list"),
+        ("autoscaling", "horizontalpodautoscalers", "watch"),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list watch"),
         ("", "events", "create get list watch patch"),
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sidecarpolicy.core.autoscaling import Autoscaler
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
@@ -70,6 +71,8 @@ class Snapshot:
     """Whether the API server asks our webhook about new Pods, as far as is known."""
     now: float = 0.0
     """The time in seconds since 1970, by which rollouts are late; 0 where nothing is judged."""
+    autoscalers: tuple[Autoscaler, ...] = ()
+    """What scales workloads of the namespace by utilization."""
     idle: Mapping[Ref, Mapping[str, float]] = field(default_factory=dict)
     """By workload and policy key, when the oldest Pod was created whose sidecars do not run."""
     origins: Mapping[Ref, Origin] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecarpolicy.core.autoscaling import autoscaler, stopped
+from sidecarpolicy.core.autoscaling import autoscaler, hindrance, stopped
 from sidecarpolicy.core.facts import Ref
 from tests.support.builders import sidecar, template
 
@@ -46,6 +46,24 @@ def test_a_sidecar_without_a_request_stops_scaling_by_utilization() -> None:
         "HorizontalPodAutoscaler web-hpa scales it by the utilization of cpu, which container "
         "shipper does not request, so that it would stop scaling; give the sidecar a request of cpu"
     )
+
+
+@pytest.mark.parametrize(
+    ("web", "target", "expected"),
+    [
+        pytest.param(WEB, "web", "shipper", id="only the sidecar lacks a request"),
+        pytest.param({"name": "web"}, "web", None, id="the workload's own container lacks it, too"),
+        pytest.param(WEB, "db", None, id="it scales another workload"),
+    ],
+)
+def test_an_autoscaler_that_cannot_scale_because_of_us_is_named(
+    web: JSON, target: str, expected: str | None
+) -> None:
+    known = autoscaler(hpa(resource("cpu"), target=target))
+    assert known is not None
+    pods = template(containers=[web], initContainers=[native()])
+    found = hindrance([known], Ref("Deployment", "shop", "web"), pods, added=["shipper"])
+    assert (found.container if found else None) == expected
 
 
 CONTAINER = {"name": "cpu", "container": "web", "target": UTILIZATION}

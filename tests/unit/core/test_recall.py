@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.autoscaling import Autoscaler
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, policy_facts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.held import Because, Hold
 from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.plan import plan
+from sidecarpolicy.core.progress import Progress
 from sidecarpolicy.core.recall import OF_PACE, OF_ROLLOUTS, Recall
 from sidecarpolicy.core.snapshot import Elsewhere, Snapshot
 from sidecarpolicy.core.standing import Refusal
@@ -103,6 +105,8 @@ CHANGES = [
     setting(origins={WEB: Origin(0.0, policies=frozenset({KEY}))}),
     setting(to_delete={WEB: "kubectl delete pod web-0"}),
     with_web(holds=(HOLD,)),
+    with_web(progress=Progress("3")),
+    setting(autoscalers=(Autoscaler("web", "Deployment", "web", ("cpu",)),)),
     setting(creating=True),
     setting(creating=False),
     setting(obedient=True),
