@@ -94,9 +94,29 @@ def _since(case: Case) -> float | None:
     """When the rollout last got further, or began, in seconds since 1970."""
     progress = case.workload.progress
     if progress.seen:
-        return seconds(progress.seen)
+        return _seen(case.workload)
     found = case.snapshot.origins.get(case.workload.ref)
     return max(found.began, seconds(progress.let_go)) if found is not None else None
+
+
+def _seen(workload: WorkloadFacts) -> float:
+    """When a Deployment last got further with its template of now.
+
+    What it says may still be about the former one: a template whose ReplicaSet is there already
+    is observed before it makes progress.
+    """
+    return max(seconds(workload.progress.seen), _changed(workload))
+
+
+def _changed(workload: WorkloadFacts) -> float:
+    """When anybody last changed the template, as far as the object tells."""
+    return max(seconds(workload.written), seconds(workload.writer.at))
+
+
+def _gave_up(workload: WorkloadFacts) -> bool:
+    """Whether its controller gave the template of now up, not the one before."""
+    said = workload.progress.seen
+    return workload.rollout.deadline_exceeded and (not said or seconds(said) >= _changed(workload))
 
 
 def _end(policy: PolicyFacts, case: Case) -> float | None:
@@ -131,7 +151,7 @@ def _idle_since(policy: PolicyFacts, case: Case) -> float | None:
 
 def _late(policy: PolicyFacts, case: Case) -> bool:
     """Whether it was waited for long enough, by its own controller's measure or the policy's."""
-    if case.workload.rollout.deadline_exceeded:
+    if _gave_up(case.workload):
         return True
     end = _end(policy, case)
     return end is not None and case.snapshot.now >= end
@@ -267,7 +287,8 @@ def ended(hold: Hold, case: Case, *, carried: str | None) -> bool:
         return False
     left = leaving(policy, case) and not policy.spec.paused
     newer = carried == policy.desired.revision != hold.revision
-    return opts_out(case) or left or newer or _fails_without(policy, case)
+    unjust = hold.reason is Because.ROLLOUT_FAILED and _fails_without(policy, case)
+    return opts_out(case) or left or newer or unjust
 
 
 def _fails_without(policy: PolicyFacts, case: Case) -> bool:
@@ -277,8 +298,7 @@ def _fails_without(policy: PolicyFacts, case: Case) -> bool:
     Only a Deployment says that much of itself; a StatefulSet may be stranded (core.stranded).
     """
     end = _end_without(policy, case)
-    late = end is not None and case.snapshot.now >= end
-    return late or (end is not None and case.workload.rollout.deadline_exceeded)
+    return end is not None and (case.snapshot.now >= end or _gave_up(case.workload))
 
 
 def _end_without(policy: PolicyFacts, case: Case) -> float | None:
@@ -288,4 +308,4 @@ def _end_without(policy: PolicyFacts, case: Case) -> float | None:
         return None
     if workload.ref.kind != TargetKind.DEPLOYMENT or progress.arrived or not progress.seen:
         return None
-    return seconds(progress.seen) + policy.spec.rollout.progress_deadline_seconds
+    return _seen(workload) + policy.spec.rollout.progress_deadline_seconds

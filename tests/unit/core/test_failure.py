@@ -460,6 +460,22 @@ def test_what_fails_without_the_revision_as_well_was_not_failed_by_it() -> None:
     assert changed(decided) == ["api"]
 
 
+@pytest.mark.parametrize(
+    "said", [progressing(100), progressing(700, reason="ProgressDeadlineExceeded")]
+)
+def test_what_was_said_of_the_former_template_counts_for_nothing(said: JSON) -> None:
+    ours = {"manager": "sidecarpolicy-operator", "time": "1970-01-01T00:12:00Z"}
+    raw = injected(policy(), **said)
+    raw["metadata"]["managedFields"] = [ours]
+    start = seen(policy(), raw=raw, origins=brought(WEB), now=730.0)
+    assert states(plan(start)) == {"web": (State.UPDATING, None)}
+    assert plan(start).due == 1320.0
+    freed = reverted(policy())
+    freed["metadata"]["managedFields"] = [ours]
+    freed["status"] |= {"updatedReplicas": 1, **said}
+    assert plan(seen(policy(), raw=freed, now=730.0)).changes == ()
+
+
 def test_the_hold_is_readable_for_people() -> None:
     raw = reverted(policy())
     (entry,) = json.loads(raw["metadata"]["annotations"][HELD_ANNOTATION])
