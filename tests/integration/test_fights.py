@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab
+from sidecarpolicy.api.names import CAPABILITY_LABEL
 from tests.support import admission
 from tests.support.admission import EVERY_KIND, created, known, names
 from tests.support.cluster import (
@@ -117,6 +118,27 @@ def test_a_policy_that_goes_takes_its_hold_along(shop: Namespace, controller: Co
     fight(shop, "deployer")
     shop.delete("scpol", "log-shipper")
     eventually(lambda: not held(shop), seconds=60)
+
+
+def test_who_takes_out_the_node_rule_alone_has_no_sidecar_left_without_it(
+    shop: Namespace, controller: Controller
+) -> None:
+    """`kubectl apply` writes the affinity as a whole, and is no tool that we make way for."""
+    linux = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [linux]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    git = deployment(pod={"affinity": {"nodeAffinity": required}})
+    shop.apply(git)
+    before = shop.pods_template("web")
+    shop.apply(policy())
+    for _ in range(3):
+        eventually(lambda: CAPABILITY_LABEL in str(shop.pods_template("web")["spec"]["affinity"]))
+        shop.apply(git)
+    shop.wait_status("log-shipper", conflicted=1)
+    assert shop.pods_template("web") == before
+    shop.apply(git)
+    stays(lambda: shop.pods_template("web"), seconds=2)
+    assert shop.pods_template("web") == before
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from sidecarpolicy.core.noderule import POD_PARTS
 from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
-from sidecarpolicy.core.truce import fought
+from sidecarpolicy.core.truce import fought, gives_in
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Decision:
     change: TemplateChange | None
     standings: Mapping[str, Standing]
     reverted: frozenset[str] = frozenset()
-    """Keys of policies whose parts are taken out because their revision failed."""
+    """Keys of policies whose parts are taken out because they failed, or because of a fight."""
 
     @property
     def recorded(self) -> frozenset[str]:
@@ -73,12 +73,13 @@ def decide(case: Case) -> Decision:
     """A verdict for each policy that concerns the workload, and the change that follows."""
     concerned = [each for each in case.snapshot.policies if _concerns(each, case)]
     reverted = [each for each in concerned if _reverted(each, case)]
+    lost = [each for each in concerned if gives_in(each, case)]
     injection = _carried_out(case, _verdicts(case), failed=reverted)
     return Decision(
         case=case,
         change=_change(case, injection, failed=reverted),
         standings={policy.key: _standing(policy, case, injection) for policy in concerned},
-        reverted=frozenset(policy.key for policy in reverted),
+        reverted=frozenset(policy.key for policy in (*reverted, *lost)),
     )
 
 
@@ -182,7 +183,7 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
     if policy.spec is None or policy.key in case.waits:
         return Verdict(policy.key, Action.HOLD, policy.desired)
     left = leaving(policy, case) and not policy.spec.paused
-    if opts_out(case) or left or _reverted(policy, case):
+    if opts_out(case) or left or _reverted(policy, case) or gives_in(policy, case):
         return Verdict(policy.key, Action.REMOVE)
     held = kept_off_by(policy, case) or fought(policy, case) or held_back(policy, case)
     if held is not None or leaving(policy, case):

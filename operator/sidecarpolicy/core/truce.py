@@ -28,6 +28,17 @@ def fought(policy: PolicyFacts, case: Case) -> Finding | None:
     return None
 
 
+def gives_in(policy: PolicyFacts, case: Case) -> bool:
+    """Whether a fight about the policy's parts is given up now: what is left of them goes.
+
+    Half of them could do harm: a sidecar without its node rule hangs on a node that does not know
+    native sidecars.
+    """
+    return any(
+        each.policy == policy.key for each in case.snapshot.fought.get(case.workload.ref, ())
+    )
+
+
 def _message(hold: Hold, ref: Ref) -> str:
     who = f" ({hold.manager} wrote its Pod template last)" if hold.manager else ""
     remedy = _REMEDIES.get(hold.manager, _any_other)(ref)

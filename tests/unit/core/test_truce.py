@@ -1,5 +1,6 @@
 """Truces: what a hold keeps out, for how long, and what it says."""
 
+import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,20 @@ def test_a_fight_that_is_given_in_to_is_kept_on_the_workload_and_nothing_else_is
     ]
     assert stored["spec"] == deployment()["spec"]
     assert states(result) == {"web": (State.CONFLICTED, Reason.FIGHT)}
+
+
+def test_what_is_left_of_the_parts_goes_with_the_patch_that_gives_in() -> None:
+    """Here somebody took out the node rule alone."""
+    (change,) = decided(workload()).changes
+    pods = copy.deepcopy(dict(change.template))
+    del pods["spec"]["affinity"]
+    damaged = workload(pods=pods)
+    assert decided(damaged).changes[0].template == change.template
+    (given_in,) = decided(damaged, fought={WEB: (FOUGHT,)}).changes
+    stored = workload_facts(written(given_in, pods=pods), kind="Deployment")
+    assert pods_of(stored) == template()
+    assert stored.holds == (FOUGHT,)
+    assert given_in.taken_out == {KEY}
 
 
 def test_what_is_held_stays_out_for_good() -> None:
