@@ -91,6 +91,18 @@ def test_the_sidecar_survives_without_a_rollout(space: Namespace, how: str) -> N
     eventually(lambda: space.revisions("web") == 1)
 
 
+def test_what_git_adds_under_the_name_of_a_volume_of_ours_is_gits(space: Namespace) -> None:
+    """Server-side apply merges volumes by name, and a volume with two sources is none."""
+    known(space, every(volumes=[{"name": "logs", "emptyDir": {}}]))
+    space.apply(deployment(), server_side=True, manager="kustomize-controller")
+    mine = {"name": "logs", "configMap": {"name": "logs", "defaultMode": 420}}
+    git = deployment(pod={"volumes": [mine]})
+    space.apply(git, server_side=True, manager="kustomize-controller")
+    assert space.pods_template("web")["spec"]["volumes"] == [mine]
+    status = space.wait_status("log-shipper", conflicted=1)
+    assert [each["reason"] for each in problems(status)] == ["PartChanged"]
+
+
 def test_undoing_a_change_across_the_injection_rolls_once_and_keeps_the_sidecar(
     space: Namespace,
 ) -> None:

@@ -19,6 +19,7 @@ from sidecarpolicy.core.held import read_holds, rewritten
 from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference
 from sidecarpolicy.core.marker import has_marker
+from sidecarpolicy.core.namesakes import untangled
 from sidecarpolicy.core.podtime import promises
 from sidecarpolicy.core.promises import kept_promises
 from sidecarpolicy.core.record import has_record
@@ -165,7 +166,8 @@ def _asked(snapshot: Snapshot, kind: str, subject: Subject) -> Snapshot:
 
 def _updated(before: Subject, after: Subject, facts: WorkloadFacts, snapshot: Snapshot) -> Answer:
     """An owner's change brings in the current revision; anything else changes nothing."""
-    old, new = before.template, after.template
+    old = before.template
+    new = untangled(old, after.template)
     if old == new:
         return UNCHANGED
     snapshot = replace(snapshot, editing=True)

@@ -76,7 +76,10 @@ class Part:
     def satisfied(self, draft: Draft) -> bool:
         """Whether the template says at least what is wished, whoever wrote it."""
         found = self.place.find(draft)
-        return found is not None and covers(found, self.item)
+        if found is None or not covers(found, self.item):
+            return False
+        # `emptyDir: {}` says nothing that another source would not cover, but is another volume.
+        return self.place.noun != "volume" or self.item.keys() <= found.keys()
 
 
 def wished_parts(wish: Desired, draft: Draft) -> Iterator[Part]:

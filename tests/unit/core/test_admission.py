@@ -321,25 +321,6 @@ def test_an_ordinary_container_may_take_the_name_of_ours_too(paused: bool) -> No
     assert admitted(mine, view, kind="Deployment", old=old) == mine
 
 
-@pytest.mark.parametrize("paused", [True, False])
-@pytest.mark.parametrize("revision", ["shipper", "newer"])
-def test_what_a_gitops_tool_merges_in_under_the_name_of_ours_takes_ours_out(
-    paused: bool, revision: str
-) -> None:
-    view = memory(policy(**FULL))
-    old = injected(view)
-    now = policy(**FULL, paused=paused, sidecars=[sidecar(image=revision)])
-    view.policies.store(policy_facts(now))
-    merged = copy.deepcopy(old)
-    mine = {"name": "shipper", "image": "mine"}
-    template(merged)["spec"]["containers"].append(mine)
-    wanted = deployment()
-    template(wanted)["spec"]["containers"].append(mine)
-    answer = admit(request(merged, kind="Deployment", old=old), view)
-    assert jsonpatch.apply_patch(merged, answer.patch) == wanted
-    assert ("NameConflict" in str(answer.warnings)) is not paused
-
-
 def test_a_replace_without_the_parts_of_two_policies_is_restored_to_what_it_was() -> None:
     both = (policy(**FULL), policy("other", sidecars=[sidecar("other")]))
     view = memory(*both)
