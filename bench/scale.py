@@ -9,10 +9,11 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -33,6 +34,8 @@ _IN_FLIGHT = 16
 _LARGE, _SMALL = "large", "small-0"
 _SMALL_SIZE = 100
 _IDLE_SECONDS = 10.0
+_QUIET = 0.03
+"""Seconds of CPU in a second of somebody who has nothing to do."""
 _APART_SECONDS = 0.3
 """Between two changes: so that each has a pass of its own."""
 _MIB = 120.0
@@ -86,6 +89,7 @@ async def _measured(lab: Lab, size: Size) -> list[Line]:
         await _populate(api, size)
         with _controller(lab) as controller:
             await _all_current(api, size)
+            await _quiet(controller)
             rounds = [await _round(api, controller, size, number) for number in range(size.rounds)]
             before = controller.cpu()
             await asyncio.sleep(_IDLE_SECONDS)
@@ -95,6 +99,7 @@ async def _measured(lab: Lab, size: Size) -> list[Line]:
             what = f"CPU per changed workload, in a namespace of {sizes}"
             return [
                 Line(what, ratio(rounds, _LARGE, _SMALL), 2.0, low, high),
+                Line("milliseconds of it in the large one, on this machine", _cost(rounds, size)),
                 Line("CPU of an idle controller, in percent of a core", idle * 100),
                 Line(
                     f"MiB resident, {size.nodes:,} nodes, {size.workloads:,} workloads",
@@ -168,9 +173,22 @@ async def _round(api: Api, controller: Arm, size: Size, number: int) -> dict[str
             change = [{"op": "replace", "path": path, "value": image}]
             await _all([api.patch_json(CRON_JOBS, change, name=f"job-{event}", namespace=space)])
             await asyncio.sleep(_APART_SECONDS)
-        await asyncio.sleep(1)  # its last pass
+        await _quiet(controller)
         spent[space] = controller.cpu() - before
     return spent
+
+
+async def _quiet(controller: Arm) -> None:
+    """Waits until it has no more to do, so that nothing is counted for the next namespace."""
+    while True:
+        before = controller.cpu()
+        await asyncio.sleep(1)
+        if controller.cpu() - before < _QUIET:
+            return
+
+
+def _cost(rounds: Sequence[Mapping[str, float]], size: Size) -> float:
+    return median(each[_LARGE] for each in rounds) / size.events * 1000
 
 
 def _named(kind: Resource, name: str, **more: Any) -> JSON:

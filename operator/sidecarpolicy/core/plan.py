@@ -45,7 +45,9 @@ def plan(snapshot: Snapshot, recall: Recall | None = None) -> Plan:
         return Plan((), dict.fromkeys(keys, ()))
     decider = Afresh(snapshot) if recall is None else recall.about(snapshot)
     wishes = [decider.wish(workload) for workload in snapshot.workloads]
-    decisions = [decider.whole(each) for each in _paced(wishes, snapshot, decider)]
+    decisions = wishes
+    if any(wish.change is not None for wish in wishes):
+        decisions = [decider.whole(each) for each in _paced(wishes, snapshot, decider)]
     standings: dict[str, list[Standing]] = {key: [] for key in keys}
     for decision in decisions:
         for key, standing in decision.standings.items():
@@ -64,8 +66,9 @@ def _recorded(decisions: Iterable[Decision]) -> Mapping[str, str]:
     for decision in decisions:
         workload = decision.case.workload
         time = max(workload.created, workload.written)
-        named = decision.recorded.union(each.policy for each in workload.holds)
-        times.update((key, max(time, times.get(key, ""))) for key in named)
+        for key in (*decision.case.revisions, *(each.policy for each in workload.holds)):
+            if time >= times.get(key, ""):
+                times[key] = time
     return times
 
 
