@@ -1,4 +1,4 @@
-"""Elections under a server with faults, in fractions of the real terms."""
+"""Elections about a real Lease with faults in the way to it, in fractions of the real terms."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecarpolicy.cluster.connection import Connection
 from sidecarpolicy.controller.election import Candidate, Election, clock
 from sidecarpolicy.core.lease import Terms
-from tests.support.lease_server import LeaseServer
+from tests.support.cluster import Namespace
+from tests.support.lease_faults import LeaseFaults, between
 from tests.support.waiting import soon
 
 TERMS = Terms(duration=3.0, renew_deadline=1.2, retry=0.2, look=0.1)
@@ -46,8 +46,9 @@ class Worker:
         return self.election.holds()
 
 
-def worker(connection: Connection, name: str) -> Worker:
-    return Worker(Election(connection, Candidate(name, "ours", TERMS), leave=end))  # type: ignore[arg-type]
+def worker(lease: LeaseFaults, name: str) -> Worker:
+    candidate = Candidate(name, lease.namespace, TERMS)
+    return Worker(Election(lease.connection, candidate, leave=end))  # type: ignore[arg-type]
 
 
 async def leading(one: Worker) -> None:
@@ -57,18 +58,28 @@ async def leading(one: Worker) -> None:
     await soon(begun)
 
 
-def run(scene: Callable[[LeaseServer, Connection], Awaitable[None]]) -> None:
-    async def main() -> None:
-        server = LeaseServer()
-        async with server.serving() as connection:
-            await scene(server, connection)
-
-    asyncio.run(main())
+Scene = Callable[[LeaseFaults], Awaitable[None]]
+Play = Callable[[Scene], None]
 
 
-def test_of_two_only_one_leads_and_the_other_follows_an_orderly_end() -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        first, second = worker(connection, "first"), worker(connection, "second")
+@pytest.fixture
+def play(shop: Namespace) -> Play:
+    """Plays a scene in the lab's network; the Lease is in a namespace of the test's own."""
+
+    def play(scene: Scene) -> None:
+        async def main() -> None:
+            async with between(shop.lab, shop.name) as lease:
+                await scene(lease)
+
+        with shop.lab.entered():
+            asyncio.run(main())
+
+    return play
+
+
+def test_of_two_only_one_leads_and_the_other_follows_an_orderly_end(play: Play) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        first, second = worker(lease, "first"), worker(lease, "second")
         one, two = asyncio.ensure_future(first.run()), asyncio.ensure_future(second.run())
         await leading(first)
         await asyncio.sleep(TERMS.duration + 0.5)
@@ -76,23 +87,24 @@ def test_of_two_only_one_leads_and_the_other_follows_an_orderly_end() -> None:
         one.cancel()
         await asyncio.wait([one])
         given_back = clock()
-        assert server.holder == ""
+        assert await lease.holder() == ""
         assert not first.leads
         await leading(second)
         assert second.begun - given_back < TERMS.renew_deadline
         two.cancel()
         await asyncio.wait([two])
 
-    run(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("fault", ["away", "mute"])
-def test_a_leader_that_cannot_renew_ends_before_another_could_lead(fault: str) -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        one = worker(connection, "first")
+def test_a_leader_that_cannot_renew_ends_before_another_could_lead(play: Play, fault: str) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        one = worker(lease, "first")
         task = asyncio.ensure_future(one.run())
         await leading(one)
-        setattr(server, fault, True)
+        lease.cut(fault == "away")
+        lease.mute = fault == "mute"
         cut_off = clock()
         with pytest.raises(EndedError, match="not renewed for 1 seconds"):
             await task
@@ -100,69 +112,70 @@ def test_a_leader_that_cannot_renew_ends_before_another_could_lead(fault: str) -
         assert clock() - cut_off < TERMS.duration
         assert one.ended[0] - cut_off < TERMS.renew_deadline + 0.5
 
-    run(scene)
+    play(scene)
 
 
-def test_a_leader_ends_as_soon_as_it_sees_that_another_leads() -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        one = worker(connection, "first")
+def test_a_leader_ends_as_soon_as_it_sees_that_another_leads(play: Play) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        one = worker(lease, "first")
         task = asyncio.ensure_future(one.run())
         await leading(one)
-        server.write(holderIdentity="usurper")
+        await lease.change(holderIdentity="usurper")
         with pytest.raises(EndedError, match="'usurper' leads"):
             await task
-        assert server.holder == "usurper"
+        assert await lease.holder() == "usurper"
 
-    run(scene)
+    play(scene)
 
 
-def test_an_answer_that_got_lost_costs_nobody_the_lead() -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        one = worker(connection, "first")
+def test_an_answer_that_got_lost_costs_nobody_the_lead(play: Play) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        one = worker(lease, "first")
         task = asyncio.ensure_future(one.run())
         await leading(one)
-        server.mute = True
-        before = len(server.written)
+        lease.mute = True
+        before = lease.written
 
         async def renewed() -> bool:
-            return len(server.written) > before
+            return lease.written > before
 
         await soon(renewed)
-        server.mute = False
+        lease.mute = False
         await asyncio.sleep(2 * TERMS.renew_deadline)
         assert one.leads
         task.cancel()
         await asyncio.wait([task])
 
-    run(scene)
+    play(scene)
 
 
-def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_before_anybody_else() -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        first, second = worker(connection, "first"), worker(connection, "second")
+def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_before_anybody_else(
+    play: Play,
+) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        first, second = worker(lease, "first"), worker(lease, "second")
         tasks = [asyncio.ensure_future(each.run()) for each in (first, second)]
         await leading(first)
         await asyncio.sleep(3 * TERMS.look)  # the second saw it
-        server.lease = None
+        await lease.delete()
         await asyncio.sleep(TERMS.renew_deadline)
-        assert (server.holder, first.leads, second.leads) == ("first", True, False)
+        assert (await lease.holder(), first.leads, second.leads) == ("first", True, False)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
 
-    run(scene)
+    play(scene)
 
 
-def test_who_is_restarted_under_the_same_name_leads_on_at_once() -> None:
-    async def scene(server: LeaseServer, connection: Connection) -> None:
-        server.write(holderIdentity="pod-1", leaseDurationSeconds=15, leaseTransitions=2)
-        one, start = worker(connection, "pod-1"), clock()
+def test_who_is_restarted_under_the_same_name_leads_on_at_once(play: Play) -> None:
+    async def scene(lease: LeaseFaults) -> None:
+        await lease.create(holderIdentity="pod-1", leaseDurationSeconds=15, leaseTransitions=2)
+        one, start = worker(lease, "pod-1"), clock()
         task = asyncio.ensure_future(one.run())
         await leading(one)
         assert one.begun - start < TERMS.duration
-        assert server.lease is not None
-        assert server.lease["spec"]["leaseTransitions"] == 2
+        assert (await lease.record())["leaseTransitions"] == 2
         task.cancel()
         await asyncio.wait([task])
 
-    run(scene)
+    play(scene)
