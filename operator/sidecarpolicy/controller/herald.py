@@ -52,9 +52,10 @@ class Herald:
     def note(self, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]) -> None:
         """Takes in what a pass came to, and has what is new be told."""
         space = snapshot.namespace
-        found = news(self._chronicles.get(space, {}), snapshot, decided, attempts)
+        now = chronicle(snapshot, decided)
+        earlier, self._chronicles[space] = self._chronicles.get(space, {}), now
+        found = news(snapshot, decided, attempts, before=earlier, after=now)
         before = self._lasting.get(space, frozenset())
-        self._chronicles[space] = chronicle(snapshot, decided)
         self._lasting[space] = frozenset(each.topic for each in found if each.lasting)
         for each in found:
             if each.topic not in before:

@@ -25,16 +25,8 @@ _NOTHING_WRONG: Final = frozenset({Reason.OPTED_OUT, Reason.IMMUTABLE_TEMPLATE})
 """Why a workload is rightly left alone."""
 
 
-@dataclass(frozen=True)
-class Carried:
-    """What one workload carries: revisions by policy key."""
-
-    uid: str
-    revisions: Mapping[str, str]
-
-
-Chronicle = Mapping[Ref, Carried]
-"""What a namespace's workloads carried at one time; those that carry nothing are left out."""
+Chronicle = Mapping[str, Mapping[str, str]]
+"""What a namespace's workloads carried at one time: by uid, revisions by policy key."""
 
 
 @dataclass(frozen=True)
@@ -80,36 +72,33 @@ class News:
 def chronicle(snapshot: Snapshot, decided: Plan) -> Chronicle:
     """What the workloads carry. Jobs carry for ever what they were created with."""
     return {
-        each.ref: Carried(each.uid, decided.revisions[each.ref])
+        each.uid: given
         for each in snapshot.workloads
-        if each.ref in decided.revisions and each.ref.kind != TargetKind.JOB
+        if (given := decided.revisions.get(each.ref)) and each.ref.kind != TargetKind.JOB
     }
 
 
 def news(
-    before: Chronicle, snapshot: Snapshot, decided: Plan, attempts: Mapping[Ref, Attempt]
+    snapshot: Snapshot,
+    decided: Plan,
+    attempts: Mapping[Ref, Attempt],
+    *,
+    before: Chronicle,
+    after: Chronicle,
 ) -> tuple[News, ...]:
-    """What is to tell after a pass that began with this snapshot."""
+    """What is to tell after a pass that began with this snapshot, and `before` the last one."""
+    return (*_changes(snapshot, before, after), *_standings(snapshot, decided, attempts))
+
+
+def _changes(snapshot: Snapshot, before: Chronicle, after: Chronicle) -> Iterator[News]:
     known = {policy.key: policy for policy in snapshot.policies}
-    return (*_changes(before, snapshot, decided, known), *_standings(snapshot, decided, attempts))
-
-
-def _changes(
-    before: Chronicle, snapshot: Snapshot, decided: Plan, known: Mapping[str, PolicyFacts]
-) -> Iterator[News]:
-    after = chronicle(snapshot, decided)
     for workload in snapshot.workloads:
-        old, new = _revisions(before, workload), _revisions(after, workload)
-        if old is new:
+        old, new = before.get(workload.uid, _NOTHING), after.get(workload.uid, _NOTHING)
+        if old is new:  # what nobody decided about anew, is still the same object
             continue
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 yield _change(workload, key, known.get(key), old=old.get(key), new=new.get(key))
-
-
-def _revisions(chronicle: Chronicle, workload: WorkloadFacts) -> Mapping[str, str]:
-    found = chronicle.get(workload.ref)
-    return found.revisions if found is not None and found.uid == workload.uid else _NOTHING
 
 
 def _change(

@@ -34,7 +34,8 @@ OPTS_OUT["metadata"]["annotations"] = {"sidecarpolicy.dev/inject": "false"}
 
 def told(now: Snapshot, *, before: Snapshot | None = None) -> list[News]:
     was = chronicle(before, plan(before)) if before is not None else {}
-    return list(news(was, now, plan(now), {}))
+    decided = plan(now)
+    return list(news(now, decided, {}, before=was, after=chronicle(now, decided)))
 
 
 def said(found: list[News]) -> list[tuple[str, Reason, str]]:
@@ -159,7 +160,7 @@ def test_what_came_of_an_attempt_is_told_and_not_what_was_planned() -> None:
     decided = plan(now)
     (change,) = decided.changes
     idle = Attempt(change, idle=Finding(Reason.NO_CAPABLE_NODES, "none"))
-    (found,) = news({}, now, decided, {change.ref: idle})
+    (found,) = news(now, decided, {change.ref: idle}, before={}, after={})
     assert (found.reason, found.message) == (
         Reason.SKIPPED,
         "SidecarPolicy shop/log-shipper leaves it alone: NoCapableNodes: none",
