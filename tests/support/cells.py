@@ -10,7 +10,7 @@ from tests.support.cluster import deployment, policy
 from tests.support.writers import WRITERS
 
 JSON = dict[str, Any]
-SHIPPER, TAIL = "shipper", "tail"
+SHIPPER, TAIL, LOGS = "shipper", "tail", "logs"
 _IMAGE = "lab.local/busybox:1"
 
 
@@ -34,6 +34,10 @@ def _same_name_init(spec: JSON) -> None:
     spec["initContainers"] = [{"name": SHIPPER, "image": "lab.local/busybox:2"}]
 
 
+def _same_volume(spec: JSON) -> None:
+    spec["volumes"] = [{"name": LOGS, "configMap": {"name": LOGS}}]
+
+
 _LINUX = {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}
 _TERMS = [{"matchExpressions": [_LINUX]}]
 _AFFINITY = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": _TERMS}}
@@ -46,13 +50,13 @@ SHAPES = {
     "image": Shape({}, _other_image),
     "same-name": Shape({}, _same_name),
     "same-init": Shape({}, _same_name_init),
+    "same-volume": Shape({}, _same_volume),
 }
 
 _TAKEN = "NameConflict"
-_MERGED = {"client-side-apply": "PartChanged", "flux": "PartChanged", "replace": _TAKEN}
-"""What becomes of an init container of Git's that has the name of a sidecar that is in the template
-already: who merges or forces, changes ours. `kubectl apply --server-side` does neither: the API
-server itself names us as the other manager.
+_MERGED = {"replace": _TAKEN}
+"""What becomes of an init container or volume of Git's that has the name of one of ours in the
+template already: who merges changes ours, who replaces the whole takes its place.
 """
 
 PLACES = {"template": "Auto", "pod": "Pod"}
@@ -103,7 +107,8 @@ class Cell:
         env = [{"name": "REVISION", "value": str(revision)}]
         sidecars = [{"name": each, "image": _IMAGE, "env": env} for each in (SHIPPER, TAIL)]
         order = [{"sidecar": TAIL, "after": ["migrate"], "before": ["warm"]}]
-        made = policy(sidecars=sidecars, order=order, injectAt=PLACES[self.place])
+        volumes = [{"name": LOGS, "emptyDir": {}}]
+        made = policy(sidecars=sidecars, order=order, volumes=volumes, injectAt=PLACES[self.place])
         return {**made, "metadata": {"name": "log-shipper", "namespace": str(self)}}
 
     @property
@@ -114,14 +119,18 @@ class Cell:
     @property
     def problem(self) -> str:
         """What the policy's status says of the workload in the end."""
-        if self.shape == "same-init" and self.place == "template":
-            return _MERGED.get(self.writer, "")
-        return _TAKEN if self.shape.startswith("same-") else ""
+        if self.refused or not self.shape.startswith("same-"):
+            return ""
+        merged = self.place == "template" and self.shape != "same-name"
+        return _MERGED.get(self.writer, "PartChanged") if merged else _TAKEN
 
     @property
     def refused(self) -> bool:
-        """Whether the API server tells the writer that it is in conflict with us."""
-        return self.shape == "same-init" and self.place == "template" and not self.problem
+        """Whether the API server tells the writer that it is in conflict with us: `kubectl apply
+        --server-side` forces nothing, and an image of ours stands where it wants its own.
+        """
+        where = (self.writer, self.place, self.shape)
+        return where == ("server-side-apply", "template", "same-init")
 
     @property
     def order(self) -> list[str]:
