@@ -136,6 +136,22 @@ def test_a_hold_goes_when(facts: WorkloadFacts, policies: Any, gone: frozenset[s
     assert [each["op"] for each in change.holding] == ["test", "remove"]
 
 
+def test_a_fight_is_not_forgotten_because_the_workload_fails_by_itself() -> None:
+    stopped = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ProgressDeadlineExceeded",
+        "lastUpdateTime": "2026-01-01T00:00:00Z",
+    }
+    facts = workload(
+        metadata={"annotations": {HELD_ANNOTATION: encode_holds((FOUGHT,))}},
+        status={"availableReplicas": 0, "updatedReplicas": 1, "conditions": [stopped]},
+    )
+    result = decided(facts, now=2e9)
+    assert result.changes == ()
+    assert states(result) == {"web": (State.CONFLICTED, Reason.FIGHT)}
+
+
 def test_a_policy_that_is_only_missing_keeps_its_hold_and_is_looked_for() -> None:
     result = plan(snapshot(policies=(), workloads=(held(),)))
     assert result.changes == ()
