@@ -27,6 +27,7 @@ class PodBook:
         self._counts: defaultdict[_Part, Counter[str]] = defaultdict(Counter)
         self._ill: defaultdict[_Part, dict[str, None]] = defaultdict(dict)
         self._idle: defaultdict[Ref, set[str]] = defaultdict(set)
+        self._fresh: defaultdict[Ref, set[str]] = defaultdict(set)
         self._reasons: Counter[Reason] = Counter()
         self._refused: Mapping[_Part, tuple[Trouble, ...]] = {}
 
@@ -84,6 +85,24 @@ class PodBook:
         found: dict[str, float] = {}
         for record in (self._records[uid] for uid in self._idle.get(owner, ())):
             for key in _crashing(record) if arrived else _lacking(record):
+                found[key] = min(record.created, found.get(key, record.created))
+        return found
+
+    def steady(self, owner: Ref) -> float:
+        """When the sidecars of a workload's Pods will all have run for long enough to tell that
+        they stay, in seconds since 1970; 0 if it has none.
+        """
+        return max((self._records[uid].steady for uid in self._fresh.get(owner, ())), default=0.0)
+
+    def fresh(self, owner: Ref, *, now: float) -> Mapping[str, float]:
+        """What `idle` says, of sidecars that have not run for long enough yet."""
+        found: dict[str, float] = {}
+        for uid in tuple(self._fresh.get(owner, ())):
+            record = self._records[uid]
+            if record.steady <= now:
+                _drop(self._fresh, owner, uid)
+                continue
+            for key in record.policies if record.counts else ():
                 found[key] = min(record.created, found.get(key, record.created))
         return found
 
@@ -157,12 +176,13 @@ class PodBook:
             self._ill[part][uid] = None
 
     def _note_idle(self, uid: str, before: PodRecord | None, after: PodRecord | None) -> None:
-        if before is not None and before.owner.ref in self._idle:
-            self._idle[before.owner.ref].discard(uid)
-            if not self._idle[before.owner.ref]:
-                del self._idle[before.owner.ref]
+        if before is not None:
+            _drop(self._idle, before.owner.ref, uid)
+            _drop(self._fresh, before.owner.ref, uid)
         if after is not None and _lacking(after):
             self._idle[after.owner.ref].add(uid)
+        if after is not None and after.steady:
+            self._fresh[after.owner.ref].add(uid)
 
     def _scopes(self, parts: Iterable[_Part]) -> frozenset[str]:
         return frozenset(policy_scope(key, namespace) for namespace, key in parts)
@@ -180,6 +200,13 @@ def _contributions(record: PodRecord) -> Iterator[tuple[_Part, str]]:
     stuck = record.counts and record.diagnosis is not None and record.diagnosis.stuck
     for part in _blamed(record):
         yield part, _STUCK if stuck else _ILL
+
+
+def _drop(index: dict[Ref, set[str]], owner: Ref, uid: str) -> None:
+    if owner in index:
+        index[owner].discard(uid)
+        if not index[owner]:
+            del index[owner]
 
 
 def _lacking(record: PodRecord) -> frozenset[str]:

@@ -18,11 +18,14 @@ from sidecarpolicy.core.facts import Ref, WorkloadFacts
 from sidecarpolicy.core.failure import in_question
 from sidecarpolicy.core.origin import Origin, Stage, origin, stage
 from sidecarpolicy.core.snapshot import Snapshot
+from sidecarpolicy.core.times import seconds
 
 log = logging.getLogger(__name__)
 
 _IN_FLIGHT = 8
 _AGAIN_SECONDS = 5.0
+_RIGHT_AFTER = 60.0
+"""Seconds after which it shows in the kubelet's restarts."""
 
 
 class Rollouts:
@@ -45,10 +48,24 @@ class Rollouts:
     def _idle(self, snapshot: Snapshot) -> Mapping[Ref, Mapping[str, float]]:
         pods = self._inventory.pods
         found = {
-            each.ref: pods.idle(each.ref, arrived=each.rollout.finished)
+            each.ref: {
+                **self._fresh(each, snapshot.now),
+                **pods.idle(each.ref, arrived=each.rollout.finished),
+            }
             for each in snapshot.workloads
         }
         return {ref: by_policy for ref, by_policy in found.items() if by_policy}
+
+    def _fresh(self, workload: WorkloadFacts, now: float) -> Mapping[str, float]:
+        """Right after a Deployment's rollout: beside a sidecar that ends at once its Pods may be
+        ready for a moment, and the next wave must not go by that.
+        """
+        found = self._inventory.pods.fresh(workload.ref, now=now)
+        if not found or now > seconds(workload.progress.seen) + _RIGHT_AFTER:
+            return {}
+        wait = self._inventory.pods.steady(workload.ref) - now
+        self._inventory.dirty_scopes.mark_later(workload.ref.namespace, wait)
+        return found
 
     def _told(
         self, asked: tuple[WorkloadFacts, ...], found: list[Origin | None]

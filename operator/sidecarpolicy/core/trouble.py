@@ -9,9 +9,11 @@ from typing import Final
 
 from sidecarpolicy.core.advice import ALL, Diagnosis
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.podfacts import Owner, PodFacts
+from sidecarpolicy.core.podfacts import ContainerFacts, Owner, PodFacts
 
 MAX_TROUBLES: Final = 20
+STEADY_SECONDS: Final = 4.0
+"""A kubelet tells whole seconds, and looks at its containers once in a second."""
 
 REASONS: Final = tuple(dict.fromkeys(each.reason for each in ALL))
 """All that a diagnosis can come to, the worst first."""
@@ -35,6 +37,8 @@ class PodRecord:
     diagnosis: Diagnosis | None = None
     blamed: tuple[str, ...] = ()
     """Keys of the policies that the diagnosis is about."""
+    steady: float = 0.0
+    """When its sidecars will have run for long enough to tell that they stay, since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,14 @@ def pod_record(pod: PodFacts, diagnosis: Diagnosis | None) -> PodRecord:
         leaving=leaving,
         diagnosis=diagnosis,
         blamed=_blamed(pod, diagnosis) if diagnosis is not None else (),
+        steady=max((_steady(each) for each in pod.native), default=0.0),
     )
+
+
+def _steady(sidecar: ContainerFacts) -> float:
+    """When a sidecar will have run for long enough: what ends at once does so within moments."""
+    since = sidecar.running_since
+    return since + STEADY_SECONDS if since is not None else 0.0
 
 
 def _blamed(pod: PodFacts, diagnosis: Diagnosis) -> tuple[str, ...]:
