@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.support import etcd
 from tests.support.cluster import Namespace, deployment, policy, writes_in
@@ -11,6 +12,7 @@ from tests.support.processes import Controller
 from tests.support.replicas import led_by, replicas
 from tests.support.waiting import eventually
 
+JSON = dict[str, Any]
 NAMES = tuple(f"web-{number}" for number in range(6))
 
 
@@ -31,6 +33,12 @@ def current(shop: Namespace) -> int:
     return int(counted.get("current", 0))
 
 
+def unhurried(name: str) -> JSON:
+    """A Deployment whose Pods count after three seconds, so that a rollout takes as long."""
+    made = deployment(name, replicas=1)
+    return {**made, "spec": {**made["spec"], "minReadySeconds": 3}}
+
+
 def available(shop: Namespace) -> int:
     return sum(each["status"].get("availableReplicas", 0) for each in shop.all("deployment"))
 
@@ -38,7 +46,7 @@ def available(shop: Namespace) -> int:
 def test_an_api_server_that_fails_twice_during_a_rollout_changes_nothing_of_its_end(
     shop: Namespace, tmp_path: Path
 ) -> None:
-    shop.apply(*(deployment(name, replicas=1) for name in NAMES))
+    shop.apply(*map(unhurried, NAMES))
     eventually(lambda: available(shop), until=lambda number: number == len(NAMES), seconds=60)
     with Controller(shop.lab, tmp_path / "controller.log") as controller:
         controller.start("--log-format", "json")
@@ -120,6 +128,8 @@ def test_a_leader_without_an_api_server_ends_and_a_standby_is_there_when_it_is_b
         led_by(shop.lab, "second")
         print(f"leads {time.monotonic() - back:.1f} s after the API server is back")  # noqa: T201
         shop.apply(deployment("api"))
-        shop.wait_status("log-shipper", current=2)
+        eventually(lambda: shop.sidecars("api"))
+        # Kubernetes' own controllers need a minute to get going again.
+        shop.wait_status("log-shipper", current=2, seconds=90)
         assert first.process.stop() == 1
         assert "the Lease is lost" in first.process.log()
