@@ -164,3 +164,12 @@ def made(name: str) -> WorkloadFacts:
 
 def test_what_a_snapshot_says_of_turns_only_is_part_of_it() -> None:
     assert {each.name for each in fields(Snapshot)} >= OF_PACE | OF_ROLLOUTS
+
+
+def test_a_sidecar_that_does_not_stay_and_one_that_stays_at_last_are_seen() -> None:
+    done = replace(injected(), progress=Progress("2", seen="1970-01-01T00:01:40Z", arrived=True))
+    stays = snapshot(policies=(policy(),), workloads=(done,), now=200.0)
+    ends, recall = replace(stays, idle={WEB: {KEY: 90.0}}), Recall()
+    for world in (stays, ends, stays):
+        assert plan(world, recall) == plan(world)
+    assert plan(ends) != plan(stays)
