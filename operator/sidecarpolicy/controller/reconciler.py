@@ -31,6 +31,7 @@ from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.controller.rescue import Rescue
 from sidecarpolicy.controller.rollouts import Rollouts
+from sidecarpolicy.controller.takenout import TakenOut
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.plan import Plan, plan
@@ -88,7 +89,7 @@ class Reconciler:
         self._recall: defaultdict[str, Recall] = defaultdict(Recall)
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
-        self._taken_out: dict[Ref, frozenset[str]] = {}
+        self._taken_out = TakenOut(inventory)
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._reporting = asyncio.Lock()
 
@@ -177,7 +178,7 @@ class Reconciler:
             refused=self._culprits.held(),
             elsewhere=self._ledger.elsewhere(namespace),
             resting=self._resting(),
-            taken_out=self._still_rolling(),
+            taken_out=self._taken_out.rolling(),
             revert_share=self._revert_share,
             now=time.time(),
             to_delete=self._rescue.commands,
@@ -192,12 +193,6 @@ class Reconciler:
 
     def _rest_of(self, ref: Ref) -> float:
         return self._backoff.rest(ref, now=time.monotonic())
-
-    def _still_rolling(self) -> Mapping[Ref, frozenset[str]]:
-        """What was taken out where, as long as the workload rolls because of it."""
-        rolling = {r: keys for r, keys in self._taken_out.items() if self._inventory.rolling(r)}
-        self._taken_out = rolling
-        return rolling
 
     async def _apply_all(
         self, changes: Sequence[TemplateChange], snapshot: Snapshot
@@ -274,9 +269,8 @@ class Reconciler:
         for key, leftovers in change.leftovers.items():
             for each in leftovers:
                 log.warning("%s: %s: %s: %s", change.ref, key, each.reason, each.message)
-        if change.taken_out:
-            self._taken_out[change.ref] = change.taken_out
         self._inventory.refresh_workload(outcome.body, kind=change.ref.kind)
+        self._taken_out.note(change)
         return Attempt(change)
 
     async def _idle(self, change: TemplateChange) -> Finding | None:
