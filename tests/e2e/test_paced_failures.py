@@ -97,7 +97,8 @@ def test_a_sidecar_that_fails_somewhere_is_taken_back_there_and_goes_no_further(
 
 def test_with_pause_the_workload_stays_as_it_failed(shop: Namespace) -> None:
     created(shop, 2)
-    shop.apply(logs("web-00", onFailure="Pause", maxConcurrent=1))
+    rollout = {"maxConcurrent": 1, "progressDeadlineSeconds": 12, "onFailure": "Pause"}
+    shop.apply(policy(sidecars=[shipper("web-00", **PROBED)], rollout=rollout))
     status = stopped(shop)
     assert "RolloutFailed" in {each["reason"] for each in problems(status)}
     stays(lambda: generations(shop), seconds=2)

@@ -130,6 +130,11 @@ class Inventory:
         """One workload."""
         return self._workloads[ref.namespace].get(ref)
 
+    def rolling(self, ref: Ref) -> bool:
+        """Whether a workload is there, and its rollout is under way."""
+        workload = self.workload(ref)
+        return workload is not None and not workload.rollout.settled
+
     def excluded(self, scope: str) -> bool:
         """Whether nothing in this namespace may ever be changed; never so for the cluster."""
         return scope != CLUSTER and self._exclusions.covers(scope)

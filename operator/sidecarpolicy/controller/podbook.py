@@ -88,12 +88,6 @@ class PodBook:
                 found[key] = min(record.created, found.get(key, record.created))
         return found
 
-    def steady(self, owner: Ref) -> float:
-        """When the sidecars of a workload's Pods will all have run for long enough to tell that
-        they stay, in seconds since 1970; 0 if it has none.
-        """
-        return max((self._records[uid].steady for uid in self._fresh.get(owner, ())), default=0.0)
-
     def fresh(self, owner: Ref, *, now: float) -> Mapping[str, float]:
         """What `idle` says, of sidecars that have not run for long enough yet."""
         found: dict[str, float] = {}

@@ -26,6 +26,7 @@ _IN_FLIGHT = 8
 _AGAIN_SECONDS = 5.0
 _RIGHT_AFTER = 60.0
 """Seconds after which it shows in the kubelet's restarts."""
+_SOON = 1.0
 
 
 class Rollouts:
@@ -46,25 +47,21 @@ class Rollouts:
         return replace(snapshot, origins=self._told(asked, found))
 
     def _idle(self, snapshot: Snapshot) -> Mapping[Ref, Mapping[str, float]]:
-        pods = self._inventory.pods
-        found = {
-            each.ref: {
-                **self._fresh(each, snapshot.now),
-                **pods.idle(each.ref, arrived=each.rollout.finished),
-            }
-            for each in snapshot.workloads
-        }
+        found = {each.ref: self._without(each, snapshot.now) for each in snapshot.workloads}
         return {ref: by_policy for ref, by_policy in found.items() if by_policy}
 
-    def _fresh(self, workload: WorkloadFacts, now: float) -> Mapping[str, float]:
-        """Right after a Deployment's rollout: beside a sidecar that ends at once its Pods may be
-        ready for a moment, and the next wave must not go by that.
+    def _without(self, workload: WorkloadFacts, now: float) -> Mapping[str, float]:
+        """Whose sidecars do not run in a workload's Pods, or may not stay.
+
+        Beside a sidecar that ends at once, Pods may be ready for a moment: right after the
+        rollout of a Deployment the next wave must not go by that.
         """
-        found = self._inventory.pods.fresh(workload.ref, now=now)
-        if not found or now > seconds(workload.progress.seen) + _RIGHT_AFTER:
-            return {}
-        wait = self._inventory.pods.steady(workload.ref) - now
-        self._inventory.dirty_scopes.mark_later(workload.ref.namespace, wait)
+        pods, done = self._inventory.pods, workload.rollout.finished
+        if not done or now > seconds(workload.progress.seen) + _RIGHT_AFTER:
+            return pods.idle(workload.ref, arrived=done)
+        found = {**pods.fresh(workload.ref, now=now), **pods.idle(workload.ref)}
+        if found:
+            self._inventory.dirty_scopes.mark_later(workload.ref.namespace, _SOON)
         return found
 
     def _told(

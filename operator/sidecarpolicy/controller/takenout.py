@@ -31,6 +31,5 @@ class TakenOut:
 
     def _rolls(self, ref: Ref, template: int) -> bool:
         workload = self._inventory.workload(ref)
-        if workload is None or workload.rollout.settled:
-            return False
-        return hash(workload.template) == template
+        same = workload is not None and hash(workload.template) == template
+        return same and self._inventory.rolling(ref)

@@ -175,10 +175,8 @@ def test_a_sidecar_that_ends_again_and_again_is_idle_also_while_it_runs() -> Non
 def test_sidecars_are_fresh_until_they_have_run_for_a_moment() -> None:
     book, ref = PodBook(), pod_facts(named("a")).owner.ref
     put(book, named("a", sidecar(running(1, started=True)), **RUNS))
-    assert book.steady(ref) == NOW + 3
     assert book.fresh(ref, now=NOW + 2).keys() == {SHIPPER.key}
     assert book.fresh(ref, now=NOW + 3) == {}
-    assert book.steady(ref) == 0
 
 
 def test_the_cause_is_the_worst_of_a_workloads_pods_and_nobody_elses() -> None:
