@@ -113,9 +113,13 @@ def test_a_rollout_that_failed_in_one_namespace_stays_stopped_in_others_after_a_
 ) -> None:
     a, b, _ = teams  # the last name is planned first
     label(b, "team=later")
-    stuck = deployment(replicas=1, pod={"nodeSelector": {"no": "such"}})
-    a.apply({**stuck, "spec": {**stuck["spec"], "progressDeadlineSeconds": 2}})
-    cluster_policies.apply(cluster_policy("mesh", namespaceSelector=OURS, sidecars=[PROXY]))
+    a.apply(deployment(replicas=1))
+    a.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    greedy = {**PROXY, "resources": {"requests": {"cpu": "1000"}}}  # no node has as much
+    rollout = {"progressDeadlineSeconds": 3}
+    cluster_policies.apply(
+        cluster_policy("mesh", namespaceSelector=OURS, sidecars=[greedy], rollout=rollout)
+    )
     cluster_policies.wait_status("mesh", failed=1)
     label(b, f"team={TEAM}")
     cluster_policies.wait_status("mesh", failed=1, pending=1)

@@ -114,9 +114,13 @@ def _changed(workload: WorkloadFacts) -> float:
 
 
 def _gave_up(workload: WorkloadFacts) -> bool:
-    """Whether its controller gave the template of now up, not the one before."""
+    """Whether its controller gave the template of now up, not the one before.
+
+    It waits for a second at least, and times are whole seconds: within the same one it spoke of
+    the one before.
+    """
     said = workload.progress.seen
-    return workload.rollout.deadline_exceeded and (not said or seconds(said) >= _changed(workload))
+    return workload.rollout.deadline_exceeded and (not said or seconds(said) > _changed(workload))
 
 
 def _end(policy: PolicyFacts, case: Case) -> float | None:

@@ -461,7 +461,12 @@ def test_what_fails_without_the_revision_as_well_was_not_failed_by_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [progressing(100), progressing(700, reason="ProgressDeadlineExceeded")]
+    "said",
+    [
+        progressing(100),
+        progressing(700, reason="ProgressDeadlineExceeded"),
+        progressing(720, reason="ProgressDeadlineExceeded"),  # in the very second of the change
+    ],
 )
 def test_what_was_said_of_the_former_template_counts_for_nothing(said: JSON) -> None:
     ours = {"manager": "sidecarpolicy-operator", "time": "1970-01-01T00:12:00Z"}
