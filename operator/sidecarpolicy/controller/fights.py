@@ -6,7 +6,7 @@ What is decided outlives it: as a hold on the workload.
 from collections.abc import Iterable, Iterator, Mapping
 
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
-from sidecarpolicy.core.fights import WINDOW, Bout, over, wanted_again, written
+from sidecarpolicy.core.fights import WINDOW, Bout, over, taken_out, wanted_again, written
 from sidecarpolicy.core.held import Because, Hold
 from sidecarpolicy.core.plan import Plan
 from sidecarpolicy.core.snapshot import Snapshot
@@ -39,9 +39,13 @@ class Fights:
 
     def made(self, change: TemplateChange, *, generation: int, now: float) -> None:
         """Notes that a change was made, and the workload's generation since then."""
-        for key in change.policies - change.taken_out:
-            if (bout := self._bouts.get((change.ref, key))) is not None:
-                self._bouts[change.ref, key] = written(bout, generation=generation, now=now)
+        for key in change.policies:
+            where = change.ref, key
+            if (bout := self._bouts.get(where)) is None:
+                continue
+            out = key in change.taken_out
+            after = taken_out(bout) if out else written(bout, generation=generation, now=now)
+            self._bouts[where] = after
 
     def _given_in(
         self, policies: Iterable[PolicyFacts], workload: WorkloadFacts, now: float

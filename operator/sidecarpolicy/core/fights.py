@@ -62,6 +62,15 @@ def written(bout: Bout, *, generation: int, now: float) -> Bout:
     return replace(bout, generation=generation, at=now, written=True)
 
 
+def taken_out(bout: Bout) -> Bout:
+    """The bout after we took the parts out ourselves: what is wanted again then, nobody undid.
+
+    A selector that is narrowed and widened, an opt-out that ends, a rollout that failed and is
+    tried once more are no fight. What was undone before still counts.
+    """
+    return replace(bout, written=False)
+
+
 def over(bout: Bout, now: float) -> bool:
     """Whether nothing happened for so long that it counts no more."""
     return bout.at <= now - WINDOW

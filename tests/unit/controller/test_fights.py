@@ -53,3 +53,20 @@ def test_what_is_taken_out_is_no_fight() -> None:
         assert planned.changes
         assert fights.lost(planned, seen, now=moment) == {}
         fights.made(planned.changes[0], generation=1, now=moment)
+
+
+def test_what_we_take_out_ourselves_and_put_in_again_is_no_fight() -> None:
+    """As when a selector is narrowed and widened, again and again."""
+    fights, plain = Fights(), workload()
+    narrow = policy(selector={"matchLabels": {"x": "y"}})
+    for moment in range(5):
+        wide = snapshot(policies=(policy(),), workloads=(plain,))
+        planned = plan(wide)
+        assert fights.lost(planned, wide, now=moment) == {}
+        fights.made(planned.changes[0], generation=4 * moment + 2, now=moment)
+        carrying = workload(
+            pods=dict(planned.changes[0].template), metadata={"generation": 4 * moment + 2}
+        )
+        (back,) = plan(snapshot(policies=(narrow,), workloads=(carrying,))).changes
+        fights.made(back, generation=4 * moment + 3, now=moment)
+        plain = workload(metadata={"generation": 4 * moment + 3})
