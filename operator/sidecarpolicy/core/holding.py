@@ -82,17 +82,20 @@ def held_back(policy: PolicyFacts, case: Case) -> Finding | None:
 
 
 def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
-    """That a workload without our parts is rolling or failing by itself: let it come to rest first.
+    """That a workload without the policy's parts is rolling or failing: let it come to rest first.
 
-    Then its failure is not taken for ours; nor is that of one which is stuck on somebody else's
-    change. One without our parts that came along with the policy, or later, is not
-    waited for: it may need its sidecar to become available at all.
+    Then its failure is not taken for ours, nor ours for that of another policy whose parts roll
+    out; and many that roll for another policy are no way around `maxConcurrent`. One that came
+    along with the policy, or later, is not waited for: it may need its sidecar to become available
+    at all.
     """
     workload = case.workload
     if stuck(policy, case):
         return _not_settled(case)
     rollout = workload.rollout
-    if case.snapshot.creating or case.revisions or rollout.finished or rollout.waits_for:
+    if case.snapshot.creating or policy.key in case.revisions:
+        return None
+    if rollout.finished or rollout.waits_for:
         return None
     if seconds(workload.created) > seconds(policy.created) - _TOGETHER_SECONDS:
         return None

@@ -42,6 +42,7 @@ from tests.support.plans import (
     after,
     cluster_policy,
     injected,
+    rolled,
     states,
 )
 
@@ -351,6 +352,17 @@ def test_what_rolls_with_our_parts_can_still_be_mended() -> None:
     newer = replace(policy(sidecars=[sidecar(image="x:2")]), created=LATER)
     decided = plan(snapshot(policies=(newer,), workloads=(rolling,)))
     assert len(decided.changes) == 1
+
+
+def test_no_other_policy_joins_a_rollout_and_both_begin_one_together() -> None:
+    mesh, shipper = cluster_policy(sidecars=[sidecar("proxy")]), written_at(LATER)
+    first = snapshot(policies=(mesh,), workloads=(aged(OLD),), namespace_labels=ON)
+    carrying = replace(rolled(aged(OLD), of=plan(first), updatedReplicas=0), created=OLD)
+    decided = plan(replace(first, policies=(mesh, shipper), workloads=(carrying,)))
+    assert decided.changes == ()
+    assert states(decided) == {"web": (State.PENDING, Reason.NOT_SETTLED)}
+    (change,) = plan(replace(first, policies=(mesh, shipper))).changes
+    assert change.policies == {mesh.key, shipper.key}
 
 
 @pytest.mark.parametrize("reason", [Reason.NO_FEASIBLE_NODE, Reason.WOULD_BREAK_AUTOSCALING])
