@@ -135,6 +135,15 @@ def refused(status: Mapping[str, Any]) -> Mapping[tuple[str, str, str], Finding]
     return found if len(refusals) < MAX_PROBLEMS else {**found, ANY_WORKLOAD: refusals[0]}
 
 
+def halted(status: Mapping[str, Any]) -> Finding | None:
+    """That a rollout was stopped because too many workloads failed, by a status."""
+    for each in status.get("conditions") or ():
+        told = each.get("type"), each.get("status"), each.get("reason")
+        if told == ("Stalled", "True", Reason.ROLLOUT_STOPPED):
+            return _told(each)
+    return None
+
+
 def _told(entry: Mapping[str, Any]) -> Finding:
     """A reason that a newer version wrote blocks as well."""
     return Finding(_REASONS.get(entry["reason"], Reason.REFUSED), entry["message"])

@@ -7,6 +7,7 @@ Reads the case only; what follows from it is for core.decision to say.
 from sidecarpolicy.api.models import InjectAt, NodeRule
 from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.blocks import halted
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.case import Case, at_pods
 from sidecarpolicy.core.facts import PolicyFacts
@@ -77,8 +78,20 @@ def held_back(policy: PolicyFacts, case: Case) -> Finding | None:
         or _blocker(policy, case)
         or refused_here(policy, case)
         or left_to_owner(policy, case.snapshot)
+        or _stopped(policy, case)
         or _unsettled(policy, case)
     )
+
+
+def _stopped(policy: PolicyFacts, case: Case) -> Finding | None:
+    """That the revision failed too often, where its owner's change would bring it in.
+
+    The controller counts (core.pace); the webhook, which sees one workload, goes by the status.
+    """
+    seen = policy.status.get("observedGeneration"), policy.status.get("revision")
+    if not case.snapshot.editing or policy.desired is None:
+        return None
+    return halted(policy.status) if seen == (policy.generation, policy.desired.revision) else None
 
 
 def _unsettled(policy: PolicyFacts, case: Case) -> Finding | None:
