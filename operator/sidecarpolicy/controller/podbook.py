@@ -102,13 +102,20 @@ class PodBook:
 
     def cause(self, owner: Ref) -> str:
         """What is wrong with the Pods of a workload, in the words of the worst; empty if unseen."""
-        ill = {
-            uid for part, uids in self._ill.items() if part[0] == owner.namespace for uid in uids
-        }
-        theirs = (self._records[uid] for uid in ill)
-        found = [*troubles(each for each in theirs if each.owner.ref == owner)]
+        found = [*troubles(self._ill_of(owner))]
         found += (e for group in self._refused.values() for e in group if e.owner.ref == owner)
         return worst(found)[0].diagnosis.message if found else ""
+
+    def blamed(self, owner: Ref) -> frozenset[str]:
+        """Keys of the policies whose sidecars keep Pods of a workload from running."""
+        ill = (each for each in self._ill_of(owner) if each.diagnosis and each.diagnosis.stuck)
+        return frozenset(key for each in ill if not each.leaving for key in each.blamed)
+
+    def _ill_of(self, owner: Ref) -> list[PodRecord]:
+        uids = {
+            uid for part, uids in self._ill.items() if part[0] == owner.namespace for uid in uids
+        }
+        return [each for each in map(self._records.__getitem__, uids) if each.owner.ref == owner]
 
     def refuse(self, found: Mapping[_Part, tuple[Trouble, ...]]) -> frozenset[str]:
         """Takes in whose Pods cannot even be created, by namespace and policy."""

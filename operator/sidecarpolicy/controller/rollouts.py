@@ -67,9 +67,12 @@ class Rollouts:
     def _told(
         self, asked: tuple[WorkloadFacts, ...], found: list[Origin | None]
     ) -> Mapping[Ref, Origin]:
-        cause = self._inventory.pods.cause
-        pairs = zip(asked, found, strict=True)
-        return {each.ref: replace(read, cause=cause(each.ref)) for each, read in pairs if read}
+        pods, pairs = self._inventory.pods, zip(asked, found, strict=True)
+        return {
+            each.ref: replace(read.blaming(pods.blamed(each.ref)), cause=pods.cause(each.ref))
+            for each, read in pairs
+            if read
+        }
 
     async def _origin(self, workload: WorkloadFacts) -> Origin | None:
         change = workload.uid, workload.progress.change

@@ -44,10 +44,16 @@ def failure(policy: PolicyFacts, case: Case) -> Failure | None:
         message = f"its rollout stopped ({how}), and what it brought could not be read yet"
         return Failure(None, Finding(Reason.API_UNAVAILABLE, message))
     if policy.key not in found.policies:
-        why = _FIRST if found.first else _BEFORE
+        why = _why_not(policy, found)
         message = f"its rollout stopped ({how}), {why}"
         return Failure(False, Finding(Reason.PROGRESS_DEADLINE_EXCEEDED, message))
     return Failure(True, Finding(Reason.ROLLOUT_FAILED, _told(policy, case, found)))
+
+
+def _why_not(policy: PolicyFacts, found: Origin) -> str:
+    if policy.key in found.cleared:
+        return f"because of another policy ({found.cause}): not counted as failed"
+    return _FIRST if found.first else _BEFORE
 
 
 _FIRST = "and no earlier one worked that it could be compared with: not counted as failed"

@@ -11,7 +11,7 @@ failed already when ours joined it is the owner's alone.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecarpolicy.api.models import TargetKind
@@ -43,6 +43,15 @@ class Origin:
     first: bool = False
     cause: str = ""
     """What is wrong with its Pods, as far as that was seen."""
+    cleared: frozenset[str] = frozenset()
+    """Keys of those whose revision came with the same rollout, while another's sidecar failed."""
+
+    def blaming(self, seen: frozenset[str]) -> "Origin":
+        """Of several policies that it brought only those whose sidecars were seen to fail; all of
+        them, if none was.
+        """
+        guilty = self.policies & seen
+        return replace(self, policies=guilty, cleared=self.policies - guilty) if guilty else self
 
 
 @dataclass(frozen=True)

@@ -186,3 +186,5 @@ def test_the_cause_is_the_worst_of_a_workloads_pods_and_nobody_elses() -> None:
     assert "shipper" in book.cause(ref)
     assert book.cause(WEB) == ""
     assert PodBook().cause(ref) == ""
+    assert book.blamed(ref) == {SHIPPER.key}
+    assert not book.blamed(WEB)

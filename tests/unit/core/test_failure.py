@@ -270,6 +270,21 @@ def test_nothing_is_taken_out_nor_stopped_where_a_rollout_failed(
     assert changed(plan(others)) == (["api"] if origins else [])
 
 
+def test_of_two_policies_that_came_together_only_the_one_whose_sidecar_failed_is_blamed() -> None:
+    both = Origin(1.0, frozenset({KEY, OTHER}), cause="other ends again and again")
+    innocent = both.blaming(frozenset({OTHER, "SidecarPolicy/old"}))
+    decided = plan(replace(failing(policy()), origins={WEB: innocent}))
+    assert decided.changes == ()
+    (standing,) = decided.standings[KEY]
+    assert standing.finding is not None
+    assert standing.state is State.PENDING
+    assert "another policy (other ends again and again)" in standing.finding.message
+    for seen_to_fail in ({KEY}, {KEY, OTHER}, {"SidecarPolicy/old"}, set[str]()):
+        guilty = both.blaming(frozenset(seen_to_fail))
+        (change,) = plan(replace(failing(policy()), origins={WEB: guilty})).changes
+        assert change.failed == {KEY}
+
+
 def test_what_failed_is_taken_out_and_kept_out_by_one_patch() -> None:
     start = failing(policy())
     (change,) = plan(start).changes
