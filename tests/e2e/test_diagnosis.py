@@ -239,8 +239,8 @@ def test_an_event_on_each_owner_says_it_once(ward: Namespace) -> None:
         found: dict[str, list[str]] = {name: [] for name in EXPECTED}
         for each in ward.all("events"):
             about = each["involvedObject"]
-            if each["source"].get("component") == "sidecarpolicy-operator":
-                assert about["kind"] in ("Deployment", "Job")
+            if each["reason"] in EXPECTED.values():
+                assert (about["kind"] in ("Deployment", "Job"), each["type"]) == (True, "Warning")
                 found[about["name"]].append(each["reason"])
         return found
 
@@ -296,7 +296,8 @@ def test_the_controller_counts_them_for_prometheus(ward: Namespace) -> None:
     selected = ("-n", SYSTEM, "get", "pods", "-l", "app.kubernetes.io/component=controller")
     (name,) = ward.lab.kubectl(*selected, "-o", "name").split()
     text = ward.lab.kubectl("get", "--raw", path.format(name.removeprefix("pod/")))
-    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("sidecarpolicy"))
+    metric = "sidecarpolicy_controller_problem_pods"
+    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(metric))
     counted = {name.partition('"')[2].rstrip('"}'): float(value) for name, _, value in lines}
     assert counted.keys() == set(EXPECTED.values())
     assert all(number >= 1 for number in counted.values()), counted
