@@ -105,10 +105,11 @@ def test_workloads_change_a_few_at_a_time_and_the_rest_waits_for_their_rollouts(
 
 @pytest.mark.usefixtures("controller")
 def test_a_workload_that_the_api_server_refuses_keeps_no_other_waiting(shop: Namespace) -> None:
-    volumes = {"volumes": [{"name": "logs", "emptyDir": {}}]}
-    shop.apply(deployment("aaa"), *(deployment(name, pod=volumes) for name in ("bbb", "ccc")))
-    mount = {"volumeMounts": [{"name": "logs", "mountPath": "/logs"}]}  # aaa has no such volume
-    shop.apply(policy(appContainers=mount, rollout={"maxConcurrent": 1}))
+    windows = {"os": {"name": "windows"}}  # which knows no user ids
+    shop.apply(deployment("aaa", pod=windows), deployment("bbb"), deployment("ccc"))
+    user = {"securityContext": {"runAsUser": 1000}}
+    sidecar = {"name": "shipper", "image": "lab.local/busybox:1", **user}
+    shop.apply(policy(sidecars=[sidecar], rollout={"maxConcurrent": 1}))
     status = shop.wait_status("log-shipper", pending=1, current=2)
     assert [(each["name"], each["reason"]) for each in problems(status)] == [("aaa", "Refused")]
 
