@@ -93,7 +93,7 @@ class Controller:
         )
         self._labeller = Labeller(api, self._inventory, self._gates)
         self._server_version = ServerVersion(api, self._judge_by)
-        recorder = Recorder(api)
+        recorder = Recorder(api, self._inventory.ends)
         self._webhooks = WebhookMirror(self._inventory.see_webhook)
         self._preflight = Preflight(
             api, self._inventory, self._webhooks, home=options.exclusions.own_namespace

@@ -59,11 +59,14 @@ class Occurrence:
 
 class Recorder:
     """Posts Events. The name says what an Event is about, so another process of ours, before
-    or after a restart, cannot tell the same a second time.
+    or after a restart, cannot tell the same a second time. Where a namespace is being deleted,
+    nobody is told anything.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, ends: Callable[[str], bool] = lambda _: False) -> None:
+        """`ends` says whether a namespace is being deleted, as far as is known."""
         self._api = api
+        self._ends = ends
         self._told: dict[str, None] = {}
         self._counts: dict[str, int] = {}
 
@@ -100,7 +103,7 @@ class Recorder:
         the first message is told; otherwise every message is a topic of its own.
         """
         digest = _digest(topic or (uid, finding.reason, finding.message))
-        if digest in self._told:
+        if digest in self._told or self._ends(_place(ref)):
             return Told.BEFORE
         event = _event(_name(ref, digest), ref, uid, finding, kind=kind)
         if api_version:
@@ -117,6 +120,8 @@ class Recorder:
 
         Best effort, as all Events are: one that cannot be written is logged and left out.
         """
+        if self._ends(_place(about.ref)):
+            return
         known = self._counts.get(about.name, 0)
         answer = await self._recount(about, known, number, words)
         if answer.result is Result.CONFLICT:  # it is there already, of a process before us

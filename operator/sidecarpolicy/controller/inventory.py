@@ -81,6 +81,11 @@ class Inventory:
         """Whether the namespace itself has been seen."""
         return self.namespaces.get(namespace) is not None
 
+    def ends(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted."""
+        facts = self.namespaces.get(namespace)
+        return facts is not None and facts.ending
+
     @property
     def nodes_tally(self) -> NodeTally:
         """How many nodes there are, and how many are capable."""

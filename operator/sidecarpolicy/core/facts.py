@@ -83,13 +83,14 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class NamespaceFacts:
-    """A namespace: its labels, and whether it opted out."""
+    """A namespace: its labels, whether it opted out, and whether it is being deleted."""
 
     name: str
     uid: str
     version: int
     labels: Mapping[str, str] = field(default_factory=dict)
     opted_out: bool = False
+    ending: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,7 @@ def namespace_facts(obj: RawObject) -> NamespaceFacts:
         version=version(meta),
         labels=meta.get("labels") or {},
         opted_out=opted_out(meta),
+        ending="deletionTimestamp" in meta,
     )
 
 
