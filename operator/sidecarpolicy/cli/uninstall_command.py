@@ -70,7 +70,7 @@ def uninstall_command(
 
     \b
     Exit code: 0 if everything is taken back; 1 if something failed or is not finished;
-    2 if it could not begin, and nothing was changed.
+    2 if it could not begin, and nothing was changed; 130 if it was interrupted.
 
     \b
     Examples:

@@ -62,7 +62,7 @@ def _budget(
 def _stopped(failed: int, most: int) -> Finding | None:
     if failed < most:
         return None
-    message = f"{failed} rollouts failed, maxFailed is {most}; mend the policy or the workloads"
+    message = f"failed rollouts: {failed} (maxFailed: {most}); mend the policy or the workloads"
     return Finding(Reason.ROLLOUT_STOPPED, message)
 
 

@@ -130,7 +130,7 @@ def _stopped(policy: PolicyFacts, summary: Summary) -> Finding | None:
     failed = summary.counts[State.FAILED]
     if policy.spec is None or failed < policy.spec.rollout.max_failed:
         return None
-    message = f"{failed} workloads failed, maxFailed is {policy.spec.rollout.max_failed}"
+    message = f"failed workloads: {failed} (maxFailed: {policy.spec.rollout.max_failed})"
     return Finding(Reason.ROLLOUT_STOPPED, f"{message}; no other gets this revision")
 
 
