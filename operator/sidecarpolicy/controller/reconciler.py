@@ -8,7 +8,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from sidecarpolicy.controller.harm import Harm
 from sidecarpolicy.controller.herald import Herald
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
+from sidecarpolicy.controller.planning import Planner
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
 from sidecarpolicy.controller.rescue import Rescue
@@ -34,8 +34,7 @@ from sidecarpolicy.controller.rollouts import Rollouts
 from sidecarpolicy.controller.takenout import TakenOut
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.plan import Plan, plan
-from sidecarpolicy.core.recall import Recall
+from sidecarpolicy.core.plan import Plan
 from sidecarpolicy.core.semantic import fingerprint
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Attempt, State, TemplateChange, report
@@ -86,7 +85,7 @@ class Reconciler:
         self._rollouts = Rollouts(api, inventory)
         self._rescue = Rescue(api, inventory)
         self._fights = Fights()
-        self._recall: defaultdict[str, Recall] = defaultdict(Recall)
+        self._planner = Planner()
         self._backoff = Backoff()
         self._rested: dict[Ref, tuple[str, Attempt]] = {}
         self._taken_out = TakenOut(inventory)
@@ -130,7 +129,7 @@ class Reconciler:
         for namespace in self._inventory.namespaces.keys():  # noqa: SIM118 - a shelf is no dict
             try:
                 snapshot = await self._rollouts.seen(self._snapshot(namespace))
-                decided = plan(snapshot, self._recall[namespace])
+                decided = await self._planner.plan(snapshot)
                 asked = self._preflight.consider(snapshot, decided.standings)
                 self._herald.remember(snapshot, decided)
                 self._note(snapshot, decided, {}, asked=asked)
@@ -142,15 +141,15 @@ class Reconciler:
             # Gone, or not seen yet, so that nobody knows whether it opted out.
             self._departures.consider(namespace, {})
             self._preflight.forget(namespace)
-            self._recall.pop(namespace, None)
+            self._planner.forget(namespace)
             self._herald.forget(namespace)
             self._look_at(self._ledger.drop(namespace))
             return
         snapshot = await self._rollouts.seen(self._snapshot(namespace))
-        decided = plan(snapshot, self._recall[namespace])
+        decided = await self._planner.plan(snapshot)
         if fought := self._fights.lost(decided, snapshot, now=time.monotonic()):
             snapshot = replace(snapshot, fought=fought)
-            decided = plan(snapshot, self._recall[namespace])
+            decided = await self._planner.plan(snapshot)
         self._wake(namespace, decided)
         asked = self._preflight.consider(snapshot, decided.standings)
         attempts = await self._apply_all(decided.changes, snapshot)
