@@ -41,7 +41,7 @@ def pod() -> JSON:
 
 
 def logs(failing: str, **rollout: object) -> JSON:
-    paced = {"maxConcurrent": 2, "progressDeadlineSeconds": 12, **rollout}
+    paced = {"maxConcurrent": 2, "progressDeadlineSeconds": 20, **rollout}
     return policy(sidecars=[shipper(failing)], rollout=paced)
 
 
@@ -97,7 +97,7 @@ def test_a_sidecar_that_fails_somewhere_is_taken_back_there_and_goes_no_further(
 
 def test_with_pause_the_workload_stays_as_it_failed(shop: Namespace) -> None:
     created(shop, 2)
-    rollout = {"maxConcurrent": 1, "progressDeadlineSeconds": 12, "onFailure": "Pause"}
+    rollout = {"maxConcurrent": 1, "progressDeadlineSeconds": 20, "onFailure": "Pause"}
     shop.apply(policy(sidecars=[shipper("web-00", **PROBED)], rollout=rollout))
     status = stopped(shop)
     assert "RolloutFailed" in {each["reason"] for each in problems(status)}
