@@ -140,7 +140,7 @@ def test_running_daemons_are_made_anew_where_a_capable_node_runs_one(space: Name
     space.wait_status("log-shipper", current=1)
 
     def by_node(pods: list[JSON]) -> dict[str, list[str]]:
-        return {each["spec"]["nodeName"]: names(each["spec"]) for each in pods}
+        return {each["spec"].get("nodeName", ""): names(each["spec"]) for each in pods}
 
     eventually(
         lambda: space.all("pod"),
