@@ -4,14 +4,10 @@ The nodes here run any image, but no Pod that requests more than they have.
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from lab import Lab
-from tests.support import admission
 from tests.support.cluster import (
     Namespace,
     deployment,
@@ -30,25 +26,10 @@ QUICK = {"progressDeadlineSeconds": 4, "maxConcurrent": 1}
 TARGETS = [{"kind": kind} for kind in ("Deployment", "StatefulSet", "DaemonSet")]
 
 
-@pytest.fixture(scope="module")
-def processes(
-    cluster: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Controller, Webhook]]:
-    """Controller and webhook, each with the rights of its own ServiceAccount."""
-    with admission.running(cluster, tmp_path_factory.mktemp("failures")) as both:
-        yield both
-
-
 @pytest.fixture
-def shop(cluster: Lab, processes: tuple[Controller, Webhook]) -> Iterator[Namespace]:
-    """A namespace of the test's own; both processes run."""
-    for process in processes:
-        if not process.running():
-            process.start("--log-format", "json")
-    name = f"failures-{uuid4().hex[:6]}"
-    cluster.kubectl("create", "namespace", name)
-    yield Namespace(cluster, name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def shop(space: Namespace) -> Namespace:
+    """A namespace of the test's own; controller and webhook run."""
+    return space
 
 
 def shipper(cpu: str) -> JSON:
