@@ -49,14 +49,18 @@ def settled(shop: Namespace) -> None:
     shop.wait_status("log-shipper", current=1)
 
 
+def changes(shop: Namespace) -> int:
+    """What we wrote there, but for Events, which come a moment later."""
+    return sum(not what.startswith("events") for _, what in persisted(writes_in(shop)))
+
+
 def recovers(shop: Namespace, *, seconds: float = 30) -> float:
     """Seconds until a new Deployment has its sidecar; after that nothing more is written."""
     start = time.monotonic()
     shop.apply(deployment("api"))
     shop.wait_status("log-shipper", current=2, seconds=seconds)
     took = time.monotonic() - start
-    before = stays(lambda: len(persisted(writes_in(shop))), seconds=3)
-    assert len(persisted(writes_in(shop))) == before
+    stays(lambda: changes(shop), seconds=3)
     assert shop.get("deployment", "web")["metadata"]["generation"] == 2
     assert shop.get("deployment", "api")["metadata"]["generation"] == 2
     return took
