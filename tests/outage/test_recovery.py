@@ -47,7 +47,8 @@ def test_an_api_server_that_fails_twice_during_a_rollout_changes_nothing_of_its_
     shop: Namespace, tmp_path: Path
 ) -> None:
     shop.apply(*map(unhurried, NAMES))
-    eventually(lambda: available(shop), until=lambda number: number == len(NAMES), seconds=60)
+    # Kubernetes' own controllers, and kubelets, may still be recovering from the test before.
+    eventually(lambda: available(shop), until=lambda number: number == len(NAMES), seconds=240)
     with Controller(shop.lab, tmp_path / "controller.log") as controller:
         controller.start("--log-format", "json")
         shop.apply(policy(rollout={"maxConcurrent": 1}))
