@@ -54,6 +54,9 @@ CERTIFICATES_ANNOTATION: Final = f"{GROUP}/certificates"
 WEBHOOK_CONFIGURATION: Final = "sidecarpolicy"
 """The MutatingWebhookConfiguration by which the API server knows our webhook."""
 
+NAMESPACE_NAME_LABEL: Final = "kubernetes.io/metadata.name"
+"""On every namespace: its name. The API server sets it (KEP-2161)."""
+
 SYSTEM_NAMESPACE: Final = "sidecarpolicy-system"
 """Where the operator runs, unless it is told otherwise; nothing is ever selected there."""
 

@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sidecarpolicy.api.names import GROUP, INJECTED_LABEL, VERSION, WEBHOOK_CONFIGURATION
+from sidecarpolicy.api.names import (
+    GROUP,
+    INJECTED_LABEL,
+    NAMESPACE_NAME_LABEL,
+    VERSION,
+    WEBHOOK_CONFIGURATION,
+)
 from sidecarpolicy.cli.doctor import Doctor, Report, Target
 from sidecarpolicy.cli.manifests import UnusableInputError
 from sidecarpolicy.cli.nodes import UnreadableError, read_nodes
@@ -140,7 +146,7 @@ class Surveyor:
             return Proof(space, verdict, gate, spared, configurations)
         answer = await self._api.get(NAMESPACES, name=space)
         # Whoever may not read the namespace knows the one label that all have.
-        known = {"kubernetes.io/metadata.name": space}
+        known = {NAMESPACE_NAME_LABEL: space}
         scene = Scene(space, (answer.body.get("metadata") or {}).get("labels") or known, {})
         hooks = [hook for each in configurations for hook in hooks_of(each)]
         return Proof(space, verdict, gate, spared, others(suspects(hooks, scene)))

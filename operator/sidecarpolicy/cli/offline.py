@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from sidecarpolicy.api.models import ClusterSidecarPolicySpec, TargetKind
-from sidecarpolicy.api.names import API_VERSION, CLUSTER_KIND, KIND, SYSTEM_NAMESPACE
+from sidecarpolicy.api.names import (
+    API_VERSION,
+    CLUSTER_KIND,
+    KIND,
+    NAMESPACE_NAME_LABEL,
+    SYSTEM_NAMESPACE,
+)
 from sidecarpolicy.cli.manifests import JSON, Manifest, UnusableInputError
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import (
@@ -26,9 +32,6 @@ from sidecarpolicy.core.subject import TEMPLATE_KINDS, subject_of
 
 NAMESPACE = "default"
 """Of an object that names none, as for kubectl."""
-
-_NAME_LABEL = "kubernetes.io/metadata.name"
-"""Every namespace has it; the API server sets it (KEP-2161)."""
 
 _RENDERED = TEMPLATE_KINDS | {TargetKind.JOB, TargetKind.POD}
 """Not DaemonSet: its template stays as it is, its Pods get sidecars by their nodes."""
@@ -115,7 +118,7 @@ def snapshot(
         nodes=NodeTally(),
         excluded=_EXCLUSIONS.covers(name),
         namespace_opted_out=namespace.opted_out,
-        namespace_labels={_NAME_LABEL: name, **namespace.labels},
+        namespace_labels={NAMESPACE_NAME_LABEL: name, **namespace.labels},
         creating=subject.ref.kind not in TEMPLATE_KINDS,  # nothing else can be changed later
         editing=True,  # who applies a manifest is its owner
     )
@@ -130,7 +133,7 @@ def doubts(
         return
     for policy in wanted:
         if isinstance(policy.spec, ClusterSidecarPolicySpec) and not matches(
-            policy.spec.namespace_selector, {_NAME_LABEL: name}
+            policy.spec.namespace_selector, {NAMESPACE_NAME_LABEL: name}
         ):
             yield (
                 f"{policy.key}: namespace {name} is not among the manifests, so its labels are not "

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
+from sidecarpolicy.api.names import NAMESPACE_NAME_LABEL, WEBHOOK_CONFIGURATION
 from sidecarpolicy.cli.manifests import UnusableInputError
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import NoClusterError, connect
@@ -25,7 +25,7 @@ from sidecarpolicy.cluster.resources import (
     WORKLOADS,
     Resource,
 )
-from sidecarpolicy.controller.rollouts import stages_of
+from sidecarpolicy.controller.rollouts import origin_of
 from sidecarpolicy.core.capability import NodeTally, Rules, tally
 from sidecarpolicy.core.facts import (
     CLUSTER,
@@ -39,13 +39,10 @@ from sidecarpolicy.core.facts import (
     workload_facts,
 )
 from sidecarpolicy.core.failure import in_question
-from sidecarpolicy.core.origin import origin
 from sidecarpolicy.core.overview import Overview, overviews
 from sidecarpolicy.core.registration import sees_pods
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
-
-_NAME_LABEL: Final = "kubernetes.io/metadata.name"
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class Reader:
         names = sorted((by_scope.keys() | workloads.keys()) - {CLUSTER})
         shown = (
             _snapshot(
-                spaces.get(name) or NamespaceFacts(name, "", 0, {_NAME_LABEL: name}),
+                spaces.get(name) or NamespaceFacts(name, "", 0, {NAMESPACE_NAME_LABEL: name}),
                 policies=(*by_scope[CLUSTER], *by_scope[name]),
                 workloads=tuple(workloads.get(name, ())),
                 nodes=nodes,
@@ -137,13 +134,8 @@ class Reader:
     async def _judged(self, snapshot: Snapshot) -> Snapshot:
         """With the time, and with what rollouts brought that may have failed."""
         now = replace(snapshot, now=time.time())
-        origins = {}
-        for each in in_question(now):
-            stages = await stages_of(each, self._api)
-            read = origin(stages, kind=each.ref.kind) if stages is not None else None
-            if read is not None:
-                origins[each.ref] = read
-        return replace(now, origins=origins)
+        found = {each.ref: await origin_of(each, self._api) for each in in_question(now)}
+        return replace(now, origins={ref: read for ref, read in found.items() if read is not None})
 
     async def _workloads(self) -> Mapping[str, list[WorkloadFacts]] | None:
         found: defaultdict[str, list[WorkloadFacts]] = defaultdict(list)

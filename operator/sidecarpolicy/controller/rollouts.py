@@ -80,8 +80,7 @@ class Rollouts:
         if known == change:
             return held
         async with self._slots:
-            stages = await stages_of(workload, self._api)
-        read = origin(stages or (), kind=workload.ref.kind)
+            read = await origin_of(workload, self._api)
         if read is None:
             self._inventory.dirty_scopes.mark_later(workload.ref.namespace, _AGAIN_SECONDS)
         else:
@@ -92,6 +91,12 @@ class Rollouts:
         gone = [ref for ref in self._known if ref.namespace == namespace and ref not in keep]
         for ref in gone:
             del self._known[ref]
+
+
+async def origin_of(workload: WorkloadFacts, api: Api) -> Origin | None:
+    """Where a workload's rollout comes from; None if nobody knows."""
+    stages = await stages_of(workload, api)
+    return origin(stages or (), kind=workload.ref.kind)
 
 
 async def stages_of(workload: WorkloadFacts, api: Api) -> tuple[Stage, ...] | None:

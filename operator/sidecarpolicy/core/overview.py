@@ -88,8 +88,8 @@ def _sorted(standings: Iterable[Standing]) -> tuple[Standing, ...]:
 
 
 def _told(standing: Standing, said: Mapping[tuple[str, str, str], Finding]) -> Standing:
-    """With what the status says where the plan alone knows of no reason to wait, and of rollouts
-    whether they failed: only who reads a workload's history can say that.
+    """With what the status says where the plan alone knows of no reason to wait, and that a rollout
+    failed, where its history could not be read.
     """
     ref = standing.ref
     found = said.get((ref.kind, ref.namespace, ref.name))
