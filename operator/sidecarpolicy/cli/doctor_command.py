@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecarpolicy.api.names import SYSTEM_NAMESPACE
 from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import strategies_option
+from sidecarpolicy.cli.options import operator_namespace_option
 from sidecarpolicy.core.capability import Rules
 
 if TYPE_CHECKING:
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--namespace", metavar="NAME", help="Look only at what is in this namespace.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Look at all of them, the default.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--operator-namespace",
-    default=SYSTEM_NAMESPACE,
-    show_default=True,
-    metavar="NAME",
-    help="Where the operator runs, if it does.",
-)
+@operator_namespace_option("Where the operator runs, if it does.")
 @strategies_option
 @click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account.")
 def doctor_command(

@@ -14,7 +14,7 @@ from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.leading import candidate, leader_options
 from sidecarpolicy.cli.nodes_command import nodes_command
-from sidecarpolicy.cli.shares import share_option
+from sidecarpolicy.cli.options import share_option
 from sidecarpolicy.cli.status_command import status_command
 from sidecarpolicy.cli.uninstall_command import uninstall_command
 from sidecarpolicy.core.capability import Rules

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecarpolicy.api.names import SYSTEM_NAMESPACE
 from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import strategies_option
+from sidecarpolicy.cli.options import operator_namespace_option
 from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
 
@@ -26,13 +26,7 @@ _SECONDS = 2.0
 @click.option("-A", "--all-namespaces", is_flag=True, help="Policies of all namespaces.")
 @click.option("-o", "--output", type=click.Choice(["table", "wide", "json"]), default="table")
 @click.option("-w", "--watch", is_flag=True, help="Look every two seconds; show what changes.")
-@click.option(
-    "--operator-namespace",
-    default=SYSTEM_NAMESPACE,
-    show_default=True,
-    metavar="NAME",
-    help="Where the operator runs; nothing is ever selected there.",
-)
+@operator_namespace_option("Where the operator runs; nothing is ever selected there.")
 @click.option(
     "--exclude-namespaces",
     default="",

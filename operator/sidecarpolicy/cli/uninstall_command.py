@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecarpolicy.api.names import SYSTEM_NAMESPACE
 from sidecarpolicy.cli.endings import unusable_input_ends
-from sidecarpolicy.cli.shares import share_option
+from sidecarpolicy.cli.options import operator_namespace_option, share_option
 
 if TYPE_CHECKING:
     from sidecarpolicy.cli.uninstall_steps import Wish
@@ -39,13 +38,7 @@ _QUESTION = (
     help="Leave the nodes' labels, for Jobs that are yet to create Pods; run it again later.",
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
-@click.option(
-    "--operator-namespace",
-    default=SYSTEM_NAMESPACE,
-    show_default=True,
-    metavar="NAME",
-    help="Where the operator runs, if it does.",
-)
+@operator_namespace_option("Where the operator runs, if it does.")
 @click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, ~/.kube/config.")
 def uninstall_command(
     *,

@@ -1,9 +1,11 @@
-"""The option for a number or a percentage of workloads, as several commands take it."""
+"""Options that several commands take."""
 
 import re
 from collections.abc import Callable
 
 import click
+
+from sidecarpolicy.api.names import SYSTEM_NAMESPACE
 
 _Command = Callable[..., None]
 
@@ -18,4 +20,15 @@ def share_option(name: str, text: str) -> Callable[[_Command], _Command]:
     """An option that takes `N` or `N%`; core.pace.share understands both."""
     return click.option(
         name, default="10%", show_default=True, callback=_share, metavar="N|N%", help=text
+    )
+
+
+def operator_namespace_option(text: str) -> Callable[[_Command], _Command]:
+    """An option that names the namespace in which the operator runs."""
+    return click.option(
+        "--operator-namespace",
+        default=SYSTEM_NAMESPACE,
+        show_default=True,
+        metavar="NAME",
+        help=text,
     )
