@@ -6,16 +6,8 @@ import pytest
 
 from lab import Lab, Node
 from tests.e2e.conftest import node_labels, operator_log
-from tests.support.cluster import (
-    JSON,
-    ROOT,
-    Namespace,
-    conditions,
-    deployment,
-    persisted,
-    policy,
-    writes,
-)
+from tests.support.audit import writes
+from tests.support.cluster import JSON, ROOT, Namespace, conditions, deployment, persisted, policy
 from tests.support.pods import ends_of, keep, moment, release, running, starts_of
 from tests.support.processes import warnings
 from tests.support.waiting import eventually, stays

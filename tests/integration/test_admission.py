@@ -19,6 +19,7 @@ from tests.support.admission import (
     names,
     pod,
 )
+from tests.support.audit import Trail
 from tests.support.cluster import (
     Namespace,
     cron_job,
@@ -205,13 +206,11 @@ def test_nothing_is_asked_of_the_api_server_for_a_review(
 ) -> None:
     known(space, every())
     assert processes[1].running()
-    before = space.lab.audit_log.stat().st_size
+    trail = Trail.from_now(space.lab)
     for number in range(20):
         dry_run(space, pod(f"p{number}"))
-    tail = space.lab.audit_log.read_bytes()[before:].decode().splitlines()
-    events = [json.loads(line) for line in tail if line.startswith("{")]
     webhook = f"system:serviceaccount:{SYSTEM}:sidecarpolicy-webhook"
-    ours = [each for each in events if each["user"]["username"] == webhook]
+    ours = [each for each in trail.news(webhook) if each["user"]["username"] == webhook]
     assert [each["verb"] for each in ours if each["verb"] != "watch"] == []
 
 

@@ -11,7 +11,8 @@ import pytest
 from lab import Lab, api
 from tests.support import admission, injector
 from tests.support.admission import EVERY_KIND, dry_run, every, known, names, pod
-from tests.support.cluster import Namespace, cluster_policy, deployment, writes
+from tests.support.audit import writes
+from tests.support.cluster import Namespace, cluster_policy, deployment
 from tests.support.waiting import eventually, stays
 
 JSON = dict[str, Any]

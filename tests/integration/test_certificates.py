@@ -27,8 +27,9 @@ from sidecarpolicy.webhook.certificates import Certificates, Site, Timing
 from sidecarpolicy.webhook.pki import pem, signed_by
 from sidecarpolicy.webhook.renewal import Lifetimes
 from tests.support.admission import SYSTEM, own_rights
+from tests.support.audit import writes
 from tests.support.certificates import authority, client
-from tests.support.cluster import ROOT, Namespace, writes
+from tests.support.cluster import ROOT, Namespace
 from tests.support.processes import Webhook
 from tests.support.waiting import eventually, soon, stays
 from tests.support.webhook import Clock, Requests, bundles, configuration, remove, served, serving

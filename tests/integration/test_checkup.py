@@ -15,7 +15,8 @@ import yaml
 from lab import Lab
 from tests.support import stripper
 from tests.support.admission import CONFIGURATION, SYSTEM, own_rights
-from tests.support.cluster import JSON, ROOT, Namespace, policy, writes
+from tests.support.audit import writes
+from tests.support.cluster import JSON, ROOT, Namespace, policy
 from tests.support.doctors import doctor, printed, said, states
 from tests.support.labs import lab_for
 from tests.support.patients import recorded

@@ -12,15 +12,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from tests.support.cluster import (
-    JSON,
-    Namespace,
-    conditions,
-    deployment,
-    persisted,
-    policy,
-    writes,
-)
+from tests.support.audit import writes
+from tests.support.cluster import JSON, Namespace, conditions, deployment, persisted, policy
 from tests.support.goprograms import go_program
 from tests.support.processes import Controller
 from tests.support.waiting import eventually, stays
@@ -90,7 +83,7 @@ def test_kstatus_follows_a_policy_from_its_creation_to_its_end(
 @pytest.mark.usefixtures("controller")
 def test_kstatus_sees_what_waiting_does_not_mend_as_failed(shop: Namespace, kstatus: Path) -> None:
     broken = slow()
-    broken["spec"]["progressDeadlineSeconds"] = 1
+    broken["spec"]["progressDeadlineSeconds"] = 5  # late enough to be joined before
     broken["spec"]["minReadySeconds"] = 0
     unstartable = [{"name": "shipper", "image": "lab.local/busybox:1"}]
     shop.apply(policy("stopped", sidecars=unstartable, selector={"matchLabels": {"app": "web"}}))

@@ -85,7 +85,7 @@ def test_what_stands_in_the_way_is_told_to_the_workload_and_its_policy(shop: Nam
 @pytest.mark.usefixtures("controller")
 def test_a_rollout_that_stopped_is_told_where_it_failed_and_at_the_policy(shop: Namespace) -> None:
     broken = deployment(replicas=1, pod={"schedulerName": "nobody"})
-    broken["spec"]["progressDeadlineSeconds"] = 1
+    broken["spec"]["progressDeadlineSeconds"] = 5  # late enough to be joined before
     shop.apply(policy(rollout={"maxConcurrent": 1}), broken, deployment("zzz"))
     stopped = "Warning", "RolloutStopped", 1
     eventually(lambda: ("web", *stopped) in told(shop, "Deployment"))

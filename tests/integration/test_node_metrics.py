@@ -27,8 +27,9 @@ from tests.support.admission import (
     pod,
     trusted,
 )
+from tests.support.audit import writes
 from tests.support.authors import BASE
-from tests.support.cluster import ROOT, Namespace, conditions, persisted, policy, writes
+from tests.support.cluster import ROOT, Namespace, conditions, persisted, policy
 from tests.support.kubelets import Metrics, Signed, answering, metrics, signed
 from tests.support.processes import Controller, Webhook
 from tests.support.users import User

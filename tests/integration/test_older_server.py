@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
+from tests.support.audit import writes
 from tests.support.authors import INSTALLED, PODS, WORKLOADS, may_not, refusal
 from tests.support.cluster import (
     CRDS,
@@ -17,7 +18,6 @@ from tests.support.cluster import (
     persisted,
     policy,
     problems,
-    writes,
 )
 from tests.support.doctors import doctor, said, states
 from tests.support.labs import lab_for

@@ -1,6 +1,7 @@
 """Pausing: it stops at once, also amid a wave, and what went on meanwhile is not done twice."""
 
-from tests.support.cluster import JSON, Namespace, deployment, persisted, policy, writes
+from tests.support.audit import writes
+from tests.support.cluster import JSON, Namespace, deployment, persisted, policy
 from tests.support.processes import Controller
 from tests.support.waiting import eventually
 

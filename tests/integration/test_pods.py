@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from lab import Lab
-from tests.support.cluster import JSON, Namespace, persisted, policy, writes
+from tests.support.audit import writes
+from tests.support.cluster import JSON, Namespace, persisted, policy
 from tests.support.patients import recorded
 from tests.support.processes import CONTROLLER_HEALTH, Controller
 from tests.support.waiting import eventually, stays

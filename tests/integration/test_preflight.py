@@ -11,12 +11,12 @@ import pytest
 from lab import Lab
 from tests.support import admission, injector, stripper
 from tests.support.admission import EVERY_KIND, dry_run, names, own_rights, pod
+from tests.support.audit import dry_runs
 from tests.support.cluster import (
     Namespace,
     cluster_policy,
     conditions,
     deployment,
-    dry_runs,
     policy,
     problems,
     writes_in,

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from lab import Lab
+from tests.support.audit import writes
 from tests.support.cluster import (
     CRDS,
     JSON,
@@ -18,7 +19,6 @@ from tests.support.cluster import (
     deployment,
     policy,
     stateful_set,
-    writes,
 )
 from tests.support.processes import Controller
 from tests.support.removal import everything, of_the_operator, traces, uninstall, uninstalling

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from lab import Lab
+from tests.support.audit import writes
 from tests.support.waiting import eventually
 
 JSON = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
-OPERATOR = "sidecarpolicy-operator"
 
 
 class Namespace:
@@ -82,34 +82,10 @@ class Namespace:
         return {**obj, "metadata": {"namespace": self.name, **obj["metadata"]}}
 
 
-def writes(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
-    """Audit events of all writes that a user agent's prefix tells as one program's."""
-    return [event for event in _requests(lab, by) if not _is_dry_run(event)]
-
-
 def writes_in(space: Namespace) -> list[JSON]:
     """Our writes there, or to no namespace: objects of other tests may still be going."""
     places = (space.name, None)
     return [each for each in writes(space.lab) if each["objectRef"].get("namespace") in places]
-
-
-def dry_runs(lab: Lab, *, by: str = OPERATOR) -> list[JSON]:
-    """The same of what was asked, but not written."""
-    return [event for event in _requests(lab, by) if _is_dry_run(event)]
-
-
-def _requests(lab: Lab, by: str) -> list[JSON]:
-    lines = lab.audit_log.read_text().splitlines()
-    # Most lines are somebody else's, and there are very many.
-    found = (json.loads(line) for line in lines if line.startswith("{") and by in line)
-    # Questions about rights are created, too, but nothing is written.
-    reviews = ("subjectaccessreviews", "selfsubjectaccessreviews")
-    events = (e for e in found if e["objectRef"].get("resource") not in reviews)
-    return [event for event in events if event.get("userAgent", "").startswith(by)]
-
-
-def _is_dry_run(event: JSON) -> bool:
-    return "dryRun=All" in event.get("requestURI", "")
 
 
 def persisted(events: Iterable[JSON]) -> list[tuple[str, str]]:

@@ -1,12 +1,11 @@
 """Kills a controller right after its writes, once after each kind of them, and starts it again."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.cluster import OPERATOR
+from tests.support.audit import OPERATOR, Trail, is_dry_run
 from tests.support.replicas import Replica
 
 JSON = dict[str, Any]
@@ -18,8 +17,7 @@ class Killer:
 
     def __init__(self, victim: Replica) -> None:
         self._victim = victim
-        self._log = victim.process.lab.audit_log
-        self._read = self._log.stat().st_size
+        self._trail = Trail.from_now(victim.process.lab)
         self._ended = threading.Event()
         self.chapter = ""
         self.killed: list[str] = []
@@ -57,16 +55,10 @@ class Killer:
 
     def _news(self) -> list[JSON]:
         """What the operator wrote since the last look."""
-        with self._log.open("rb") as file:
-            file.seek(self._read)
-            lines = file.read()
-        whole, _, _ = lines.rpartition(b"\n")
-        self._read += len(whole) + 1 if whole else 0
-        events = [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
         return [
             each
-            for each in events
+            for each in self._trail.news(OPERATOR)
             if each.get("userAgent", "").startswith(OPERATOR)
-            and "dryRun" not in each.get("requestURI", "")
+            and not is_dry_run(each)
             and each["responseStatus"]["code"] < 300
         ]

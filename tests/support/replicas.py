@@ -12,8 +12,8 @@ from typing import Any
 
 from lab import Lab
 from tests.support.admission import SYSTEM, own_rights
+from tests.support.audit import writes
 from tests.support.authors import BASE
-from tests.support.cluster import writes
 from tests.support.processes import CONTROLLER_HEALTH, Controller
 from tests.support.waiting import eventually
 
