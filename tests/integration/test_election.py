@@ -14,7 +14,7 @@ from tests.support.admission import SYSTEM
 from tests.support.cluster import Namespace, deployment, persisted, policy
 from tests.support.replicas import LEASE, Replica, holder, led_by, replicas
 from tests.support.users import User
-from tests.support.waiting import eventually, stays
+from tests.support.waiting import at_rest, eventually, stays
 
 JSON = dict[str, Any]
 MANY = 60
@@ -99,7 +99,7 @@ def test_idle_controllers_write_nothing_but_the_lease(
     first, second = pair
     shop.apply(policy(), deployment("web"))
     shop.wait_status("log-shipper", current=1)
-    stays(lambda: len(first.written()), seconds=3)
+    at_rest(lambda: len(first.written()), seconds=3)  # Events are told a little later
     before = len(first.requests())
     stays(lambda: (first.written(), second.requests()), seconds=8)
     since = persisted(first.requests()[before:])

@@ -36,6 +36,19 @@ def stays(look: Callable[[], Found], *, seconds: float) -> Found:
     return first
 
 
+def at_rest(look: Callable[[], Found], *, seconds: float, within: float = 60) -> Found:
+    """What `look` sees once it has not changed for a while."""
+    deadline = time.monotonic() + within
+    last, since = look(), time.monotonic()
+    while time.monotonic() < since + seconds:
+        assert time.monotonic() < deadline, f"never at rest; last seen: {last!r}"
+        time.sleep(0.2)
+        now = look()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
 async def soon(
     look: Callable[[], Awaitable[Found]],
     *,
