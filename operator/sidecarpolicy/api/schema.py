@@ -18,7 +18,6 @@ from sidecarpolicy.api.models import (
     ClusterSidecarPolicySpec,
     Model,
     SidecarPolicySpec,
-    SidecarPolicyStatus,
 )
 from sidecarpolicy.api.names import (
     CATEGORY,
@@ -29,6 +28,7 @@ from sidecarpolicy.api.names import (
     PLURAL,
     VERSION,
 )
+from sidecarpolicy.api.statusmodels import SidecarPolicyStatus
 
 Json = dict[str, Any]
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecarpolicy.api.models import Model, SidecarPolicySpec, SidecarPolicyStatus
+from sidecarpolicy.api.models import Model, SidecarPolicySpec
 from sidecarpolicy.api.schema import KINDS, Kind, crd, crd_yaml
+from sidecarpolicy.api.statusmodels import SidecarPolicyStatus
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidecarpolicy.api.models import SidecarPolicyStatus
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.api.statusmodels import SidecarPolicyStatus
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, merged, preflight
 from sidecarpolicy.core.capability import NodeTally
