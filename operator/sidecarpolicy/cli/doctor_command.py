@@ -9,7 +9,7 @@ import click
 
 from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import strategies_option
-from sidecarpolicy.cli.options import operator_namespace_option
+from sidecarpolicy.cli.options import kubeconfig_option, operator_namespace_option
 from sidecarpolicy.core.capability import Rules
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 @operator_namespace_option("Where the operator runs, if it does.")
 @strategies_option
-@click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account.")
+@kubeconfig_option
 def doctor_command(
     *,
     wanted: str,

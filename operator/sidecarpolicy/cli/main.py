@@ -14,7 +14,7 @@ from sidecarpolicy.cli.judging import node_metrics as node_metrics_chosen
 from sidecarpolicy.cli.judging import node_metrics_options, strategies_option
 from sidecarpolicy.cli.leading import candidate, leader_options
 from sidecarpolicy.cli.nodes_command import nodes_command
-from sidecarpolicy.cli.options import share_option
+from sidecarpolicy.cli.options import kubeconfig_option, share_option
 from sidecarpolicy.cli.status_command import status_command
 from sidecarpolicy.cli.uninstall_command import uninstall_command
 from sidecarpolicy.core.capability import Rules
@@ -72,9 +72,7 @@ def _process_options(command: _Command) -> _Command:
                 help="More namespaces that are never touched, besides kube-system and its kind.",
             ),
             strategies_option,
-            click.option(
-                "--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, the Pod's own account."
-            ),
+            kubeconfig_option,
             click.option("--log-format", type=click.Choice(["plain", "json"]), default="plain"),
             click.option("--log-level", type=click.Choice(["info", "debug"]), default="info"),
         )

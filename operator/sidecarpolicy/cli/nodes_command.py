@@ -5,6 +5,7 @@ import sys
 import click
 
 from sidecarpolicy.cli.judging import NONE, PROXY, strategies_option
+from sidecarpolicy.cli.options import kubeconfig_option
 from sidecarpolicy.core.capability import Rules
 
 
@@ -18,7 +19,7 @@ from sidecarpolicy.core.capability import Rules
     help="Ask kubelets 1.28 to 1.32 for their feature gate, with your right to get nodes/proxy.",
 )
 @strategies_option
-@click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, ~/.kube/config.")
+@kubeconfig_option
 def nodes_command(*, output: str, node_metrics: str, rules: Rules, kubeconfig: str | None) -> None:
     """Tell which nodes run native sidecars, and what proves it.
 

@@ -32,3 +32,9 @@ def operator_namespace_option(text: str) -> Callable[[_Command], _Command]:
         metavar="NAME",
         help=text,
     )
+
+
+def kubeconfig_option(command: _Command) -> _Command:
+    """The option that names a file with the cluster and who to be there."""
+    text = "Default: $KUBECONFIG, the account of the Pod that this runs in, or ~/.kube/config."
+    return click.option("--kubeconfig", metavar="FILE", help=text)(command)

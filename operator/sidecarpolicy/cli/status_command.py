@@ -11,7 +11,7 @@ import click
 
 from sidecarpolicy.cli.endings import unusable_input_ends
 from sidecarpolicy.cli.judging import strategies_option
-from sidecarpolicy.cli.options import operator_namespace_option
+from sidecarpolicy.cli.options import kubeconfig_option, operator_namespace_option
 from sidecarpolicy.core.capability import Rules
 from sidecarpolicy.core.selection import Exclusions
 
@@ -34,7 +34,7 @@ _SECONDS = 2.0
     help="What the controller was told never to touch.",
 )
 @strategies_option
-@click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, ~/.kube/config.")
+@kubeconfig_option
 def status_command(
     *,
     namespace: str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecarpolicy.cli.endings import unusable_input_ends
-from sidecarpolicy.cli.options import operator_namespace_option, share_option
+from sidecarpolicy.cli.options import kubeconfig_option, operator_namespace_option, share_option
 
 if TYPE_CHECKING:
     from sidecarpolicy.cli.uninstall_steps import Wish
@@ -39,7 +39,7 @@ _QUESTION = (
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 @operator_namespace_option("Where the operator runs, if it does.")
-@click.option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, ~/.kube/config.")
+@kubeconfig_option
 def uninstall_command(
     *,
     dry_run: bool,
