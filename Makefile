@@ -22,7 +22,7 @@ setup: $(STAMP) ## Make the virtual environment
 
 .PHONY: test
 test: lint lab-build ## Run all tests, on real API servers and real kubelets (needs root)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=20
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Run the pure tests only (seconds, no root)
