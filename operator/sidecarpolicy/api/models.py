@@ -46,6 +46,7 @@ class Mode(StrEnum):
     """How a sidecar is injected."""
 
     NATIVE = "Native"
+    UNIVERSAL = "Universal"
 
 
 class NodeRule(StrEnum):
@@ -213,6 +214,28 @@ class Jobs(Model):
     )
 
 
+class Universal(Model):
+    """How `mode: Universal` is done."""
+
+    image: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        default="busybox:1.37.0-musl",
+        description="Image with a static busybox at /bin/busybox, which each Pod copies.",
+    )
+
+
+class Adoption(Model):
+    """An ordinary container of the workload's own that becomes a native sidecar."""
+
+    container: ContainerName = Field(
+        description="Name of the container; Pods without it are left as they are."
+    )
+    startup_from_readiness: bool | None = Field(
+        default=None,
+        description="Whether its readiness probe is also its startup probe, so that nothing that "
+        "comes after it starts before it is ready.",
+    )
+
+
 class SidecarPolicySpec(Model):
     """What to add, to which workloads, and on which nodes the result may run."""
 
@@ -226,11 +249,17 @@ class SidecarPolicySpec(Model):
     )
     mode: Mode = Field(
         default=Mode.NATIVE,
-        description="Native: an init container with restartPolicy Always (KEP-753).",
+        description="Native: an init container with restartPolicy Always (KEP-753). Universal: the "
+        "same, and an ordinary container that takes its place where nodes or API server ignore "
+        "that field; both are in each Pod, and one of them runs.",
     )
-    sidecars: Annotated[tuple[Container, ...], Field(min_length=1, max_length=32)] = Field(
+    universal: Universal = Field(
+        default=Universal(), description="How mode Universal is done; nothing to other modes."
+    )
+    sidecars: Annotated[tuple[Container, ...], Field(max_length=32)] = Field(
+        default=(),
         description="Containers to add, as in a Pod's initContainers; any field is kept as it "
-        "is. restartPolicy may be absent or Always."
+        "is. restartPolicy may be absent or Always.",
     )
     placement: Placement = Field(
         default=Placement.FIRST,
@@ -238,6 +267,11 @@ class SidecarPolicySpec(Model):
     )
     order: Annotated[tuple[Order, ...], Field(max_length=32)] = Field(
         default=(), description="Finer places of single sidecars; wins over `placement`."
+    )
+    adopt: Annotated[tuple[Adoption, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="Ordinary containers that the workload has for sidecars; each becomes a native "
+        "one when a Pod, or a Job, is created. Templates stay as they are.",
     )
     volumes: Annotated[tuple[Volume, ...], Field(max_length=64)] = Field(
         default=(), description="Volumes to add to the Pod, as in a Pod's volumes."

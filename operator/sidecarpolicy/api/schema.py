@@ -171,10 +171,18 @@ _NUMBER_OR_PERCENT_RULES: Final = _rules(
 )
 _SPEC_RULES: Final = _rules(
     (
-        "!has(self.order) || self.order.all(o, self.sidecars.exists(s, s.name == o.sidecar))",
+        "!has(self.order) || self.order.all(o, has(self.sidecars)"
+        " && self.sidecars.exists(s, s.name == o.sidecar))",
         "order may name only sidecars of this policy",
-        "'order names ' + self.order.map(o, !self.sidecars.exists(s, s.name == o.sidecar),"
+        "'order names ' + self.order.map(o, !has(self.sidecars)"
+        " || !self.sidecars.exists(s, s.name == o.sidecar),"
         " o.sidecar)[0] + ', which is no sidecar of this policy'",
+    ),
+    (
+        "(has(self.sidecars) && size(self.sidecars) > 0) || (has(self.adopt)"
+        " && size(self.adopt) > 0)",
+        "a policy needs sidecars to add, or containers to adopt",
+        "'a policy needs sidecars to add, or containers to adopt'",
     ),
 )
 
@@ -198,6 +206,7 @@ _OVERLAYS: Final[dict[str, Json]] = {
     "SidecarPolicySpec.sidecars": _map_by("name") | {"items": _SIDECAR},
     "SidecarPolicySpec.volumes": _map_by("name") | {"items": _raw("A core/v1 Volume.")},
     "SidecarPolicySpec.imagePullSecrets": _map_by("name"),
+    "SidecarPolicySpec.adopt": _map_by("container"),
     # Present from the start: kstatus takes an object without a status for finished.
     "SidecarPolicyStatus": {"default": {"observedGeneration": -1}},
     "SidecarPolicyStatus.conditions": _map_by("type"),

@@ -6,12 +6,15 @@ from functools import cached_property
 from typing import Any
 
 from sidecarpolicy.api.models import (
+    Adoption,
     AppContainers,
+    Mode,
     NodeRule,
     Order,
     Placement,
     SidecarPolicySpec,
 )
+from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.nouns import NOUNS, Item
 from sidecarpolicy.core.semantic import fingerprint
 
@@ -44,6 +47,16 @@ class Desired:
     app_mounts: tuple[dict[str, Any], ...] = ()
     app_env: tuple[dict[str, Any], ...] = ()
     min_grace_seconds: int | None = None
+    mode: Mode = Mode.NATIVE
+    universal_image: str = ""
+    """Where Pods in mode Universal get their busybox from."""
+    adopt: tuple[Adoption, ...] = ()
+
+    def runs_on(self, verdict: Verdict) -> bool:
+        """Whether Pods with these parts run on a node of which this is known."""
+        if self.mode is Mode.UNIVERSAL:
+            return verdict is not Verdict.REJECTS
+        return verdict is Verdict.CAPABLE
 
     @cached_property
     def pod_items(self) -> tuple[Wish, ...]:
@@ -89,6 +102,8 @@ def desired(key: str, spec: SidecarPolicySpec) -> Desired:
         "appMounts": app.volume_mounts,
         "appEnv": app.env,
         "minGraceSeconds": spec.min_termination_grace_period_seconds,
+        "universal": spec.universal.image if spec.mode is Mode.UNIVERSAL else None,
+        "adopt": [each.model_dump(exclude_none=True) for each in spec.adopt],
     }
     return Desired(
         key=key,
@@ -103,6 +118,9 @@ def desired(key: str, spec: SidecarPolicySpec) -> Desired:
         app_mounts=app.volume_mounts,
         app_env=app.env,
         min_grace_seconds=spec.min_termination_grace_period_seconds,
+        mode=spec.mode,
+        universal_image=spec.universal.image,
+        adopt=spec.adopt,
     )
 
 

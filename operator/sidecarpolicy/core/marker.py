@@ -179,6 +179,8 @@ def _understood(key: str, entry: Any) -> Desired | None:
         items = (*wish.pod_items, *wish.app_items)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    if not wish.sidecars and not wish.adopt:
+        return None
     texts = (key.partition("/")[2], revision, *(each.name for each in items))
     return wish if all(isinstance(each, str) and each for each in texts) else None
 

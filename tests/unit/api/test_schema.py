@@ -147,7 +147,8 @@ def test_every_rule_carries_a_message_for_when_its_expression_fails() -> None:
         for rule in node.get("x-kubernetes-validations", [])
     ]
 
-    assert [sorted(rule) for rule in rules] == [["message", "messageExpression", "rule"]] * 10
+    assert len(rules) > 9
+    assert all(sorted(rule) == ["message", "messageExpression", "rule"] for rule in rules)
 
 
 def test_a_minimal_spec_gets_the_same_defaults_from_the_schema_and_the_model() -> None:
