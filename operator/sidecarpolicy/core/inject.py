@@ -6,12 +6,12 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import graceperiod
@@ -22,6 +22,7 @@ from sidecarpolicy.core.mounts import missing_volumes
 from sidecarpolicy.core.namesakes import crowded_out
 from sidecarpolicy.core.noderule import (
     RULE_PARTS,
+    Rule,
     add_rule,
     obstacle,
     pod_part,
@@ -32,7 +33,14 @@ from sidecarpolicy.core.noderule import (
 from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ordering import arranged
 from sidecarpolicy.core.ownership import NodeRuleSite
-from sidecarpolicy.core.parts import Part, place, wished_parts
+from sidecarpolicy.core.parts import (
+    CONTAINER_PARTS,
+    Part,
+    container_names,
+    place,
+    restart_policy,
+    wished_parts,
+)
 from sidecarpolicy.core.ports import port_clashes, ports
 from sidecarpolicy.core.record import (
     SELECTOR_PART,
@@ -132,11 +140,11 @@ class _Surgery:
         return (
             mine is not None
             and mine.revision == wish.revision
-            and (rule_holds(self._draft, wish.node_rule) or pod_part(wish.node_rule) in mine.parts)
+            and (rule_holds(self._draft, wish.rule) or pod_part(wish.rule) in mine.parts)
             and graceperiod.enough(self._draft, wish.min_grace_seconds)
             and all(
                 part.satisfied(self._draft) and mine.parts.get(part.key, part.digest) == part.digest
-                for part in wished_parts(wish, self._draft)
+                for part in self._wished(wish)
             )
         )
 
@@ -146,12 +154,16 @@ class _Surgery:
             if self.is_current(wish):
                 continue
             yielding = frozenset(later.key for later in wishes[index + 1 :])
-            wished = tuple(wished_parts(wish, self._draft))
+            wished = tuple(self._wished(wish))
             obstacles = tuple(self._find_obstacles(wish, wished, yielding))
             if obstacles:
                 self._obstacles[wish.key] = obstacles
             else:
                 self._apply(wish, wished, yielding)
+
+    def _wished(self, wish: Desired) -> Iterator[Part]:
+        added = (name for key in self._policies for name in self._containers_of(key))
+        return wished_parts(wish, self._draft, added=frozenset(added))
 
     def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
         """Takes a policy's parts out, volumes last, when nothing of it mounts them any more.
@@ -213,11 +225,14 @@ class _Surgery:
     def _find_obstacles(
         self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]
     ) -> Iterator[Finding]:
+        for key, count in Counter(part.key for part in wished).items():
+            if count > 1:
+                yield _twice(key)
         for part in wished:
             yield from self._clash(part, wish.key, yielding)
         yield from port_clashes(wish, self._containers_beside(wish, yielding))
         yield from missing_volumes(wish, self._volumes_beside(wish, yielding))
-        rule = obstacle(self._draft, wish.node_rule, site=self._site)
+        rule = obstacle(self._draft, wish.rule, site=self._site)
         if rule is not None:
             yield rule
         arrangement = arranged(wish, self._foreign_init_containers(wish.key), earlier=())
@@ -228,8 +243,11 @@ class _Surgery:
         """Why a part cannot be added: somebody else has its place, or changed ours."""
         noun, name = part.place.noun, part.place.name
         taken = part.place.find(self._draft)
-        if noun == "container" and name in names(self._draft.peek("spec.containers") or []):
-            yield _conflict(part, "the workload's own")
+        twin = part.place.twin
+        if twin is not None and twin.find(self._draft) is not None:
+            other = self._holder(f"{twin.noun}/{name}")
+            if other is None or other not in (key, *yielding):
+                yield _conflict(part, f"added by {other}" if other else "the workload's own")
         if noun == "volume" and name in self._claims:
             yield _conflict(part, "made by its volumeClaimTemplates")
         if taken is None or (NOUNS[noun].shared and part.satisfied(self._draft)):
@@ -252,7 +270,7 @@ class _Surgery:
         self, wish: Desired, yielding: frozenset[str]
     ) -> Iterator[Mapping[str, Any]]:
         """Containers that stay when this policy and those that make way for it are out."""
-        ours = {place(part).name for key in (wish.key, *yielding) for part in self._parts_of(key)}
+        ours = {name for key in (wish.key, *yielding) for name in self._containers_of(key)}
         return (each for each in self._foreign_containers() if each.get("name") not in ours)
 
     def _volumes_beside(self, wish: Desired, yielding: frozenset[str]) -> frozenset[str]:
@@ -263,9 +281,10 @@ class _Surgery:
         present = names(self._draft.peek("spec.volumes") or [])
         return self._claims | {name for name in present if f"volume/{name}" not in added}
 
-    def _parts_of(self, key: str) -> Iterator[str]:
+    def _containers_of(self, key: str) -> frozenset[str]:
+        """Names of the containers that a policy added."""
         mine = self._policies.get(key)
-        return (part for part in (mine.parts if mine else ()) if part.startswith("container/"))
+        return container_names(mine.parts if mine else ())
 
     def _foreign_containers(self) -> list[dict[str, Any]]:
         return [
@@ -274,7 +293,7 @@ class _Surgery:
         ]
 
     def _foreign_init_containers(self, key: str) -> list[dict[str, Any]]:
-        mine = {place(part).name for part in self._parts_of(key)}
+        mine = self._containers_of(key)
         present = self._draft.peek("spec.initContainers") or []
         return [each for each in present if each.get("name") not in mine]
 
@@ -301,7 +320,7 @@ class _Surgery:
         }
         wanted = {port for sidecar in wish.sidecars for port in ports(sidecar)}
         for key in yielding:
-            own = {place(part).name for part in self._parts_of(key)}
+            own = self._containers_of(key)
             used = (each for each in self._foreign_containers() if each.get("name") in own)
             if any(port in wanted for container in used for port in ports(container)):
                 holders.add(key)
@@ -309,7 +328,10 @@ class _Surgery:
 
     def _add(self, wish: Desired, wished: Sequence[Part]) -> Iterator[tuple[str, str]]:
         arrangement = arranged(
-            wish, self._draft.items("spec.initContainers"), earlier=self._earlier(wish.key)
+            wish,
+            self._draft.items("spec.initContainers"),
+            earlier=self._earlier(wish.key),
+            restart_policy=restart_policy(self._draft),
         )
         if not isinstance(arrangement, Finding):
             self._draft.items("spec.initContainers")[:] = arrangement
@@ -330,15 +352,15 @@ class _Surgery:
     def _earlier(self, key: str) -> frozenset[str]:
         """Names of the sidecars of policies that come before this one."""
         keys = (other for other in self._policies if other < key)
-        return frozenset(place(part).name for other in keys for part in self._parts_of(other))
+        return frozenset(name for other in keys for name in self._containers_of(other))
 
     def _node_rule_part(self, wish: Desired) -> Iterator[tuple[str, str]]:
-        if wish.node_rule is NodeRule.NONE:
+        if wish.rule is Rule.NONE:
             return
-        if not rule_holds(self._draft, wish.node_rule):
-            yield add_rule(self._draft, wish.node_rule, site=self._site)
+        if not rule_holds(self._draft, wish.rule):
+            yield add_rule(self._draft, wish.rule, site=self._site)
             return
-        for part in (term_part(wish.node_rule), SELECTOR_PART):
+        for part in (term_part(wish.rule), SELECTOR_PART):
             yield from ((part, digest) for digest in self._others(part)[:1])
 
     def _remove_item(self, key: str, digest: str, *, wanted_again: bool) -> str | None:
@@ -369,9 +391,8 @@ class _Surgery:
 
     def _owner(self, container: str, path: str) -> str | None:
         """The policy that mounts: by its own sidecar, or in an application container."""
-        return self._holder(f"container/{container}") or self._holder(
-            f"volumeMount/{container}:{path}"
-        )
+        keys = (*(noun + container for noun in CONTAINER_PARTS), f"volumeMount/{container}:{path}")
+        return next(filter(None, map(self._holder, keys)), None)
 
     def _bequeath(self, heir: str, part: str, digest: str) -> None:
         """Leaves a volume to another policy that needs it, to go when that one goes."""
@@ -383,6 +404,14 @@ def _keys(wish: Desired, wished: Sequence[Part]) -> frozenset[str]:
     """Keys of all that a policy wishes for, apart from the node rule, which never has to stay."""
     keys = frozenset(part.key for part in wished)
     return keys if wish.min_grace_seconds is None else keys | {graceperiod.PART}
+
+
+def _twice(part: str) -> Finding:
+    return Finding(
+        Reason.NAME_CONFLICT,
+        f"{part} would be added twice: mode Universal makes names of those of sidecars; rename it "
+        "in the policy",
+    )
 
 
 def _conflict(part: Part, owner: str) -> Finding:

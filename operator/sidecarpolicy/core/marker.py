@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sidecarpolicy.api.models import Placement, SidecarPolicySpec
+from sidecarpolicy.api.models import Mode, Placement, SidecarPolicySpec
 from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
 from sidecarpolicy.core.desired import Desired, desired, names
 from sidecarpolicy.core.inject import Action, Verdict, inject
@@ -125,7 +125,8 @@ def _dumped(content: Mapping[str, Any]) -> str:
 
 
 def _written(wish: Desired) -> JSON:
-    return {"revision": wish.revision, "spec": _spec(wish)}
+    dropped = {"fieldDropped": True} if wish.field_dropped else {}
+    return {"revision": wish.revision, "spec": _spec(wish), **dropped}
 
 
 def _spec(wish: Desired) -> JSON:
@@ -144,6 +145,8 @@ def _spec(wish: Desired) -> JSON:
         "order": list(_order(wish)),
         "appContainers": {key: value for key, value in app.items() if value},
         "minTerminationGracePeriodSeconds": wish.min_grace_seconds,
+        "mode": "" if wish.mode is Mode.NATIVE else wish.mode.value,
+        "universal": {"image": wish.universal_image} if wish.universal_image else {},
     }
     return {key: value for key, value in fields.items() if value}
 
@@ -175,8 +178,9 @@ def _understood(key: str, entry: Any) -> Desired | None:
         if _deeper(entry, than=_MAX_DEPTH):
             return None
         spec = SidecarPolicySpec.model_validate({"selector": {}, **entry["spec"]})
-        wish = replace(desired(key, spec), revision=revision)
-        items = (*wish.pod_items, *wish.app_items)
+        dropped = entry.get("fieldDropped") is True
+        wish = replace(desired(key, spec, field_dropped=dropped), revision=revision)
+        items = (*wish.pod_items(), *wish.app_items)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     if not wish.sidecars and not wish.adopt:

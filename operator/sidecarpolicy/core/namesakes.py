@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecarpolicy.core.draft import Draft
-from sidecarpolicy.core.parts import Place, place
-from sidecarpolicy.core.record import PolicyRecord, Record, read_record
+from sidecarpolicy.core.parts import Place, container_names, place
+from sidecarpolicy.core.record import Record, read_record
 
 
 def crowded_out(template: Mapping[str, Any], record: Record) -> frozenset[str]:
-    """Keys of the policies with a sidecar that a regular container shares its name with.
+    """Keys of the policies with a container that shares its name with one of the Pod's other kind.
 
     None in any template that the API server stored: only a change that is being admitted can
     look so.
@@ -24,7 +24,7 @@ def crowded_out(template: Mapping[str, Any], record: Record) -> frozenset[str]:
     return frozenset(
         key
         for key, each in record.policies.items()
-        if not _sidecars(each).isdisjoint(regular & init)
+        if not container_names(each.parts).isdisjoint(regular & init)
     )
 
 
@@ -65,8 +65,3 @@ def _choices(where: Place, item: Mapping[str, Any]) -> frozenset[str]:
 
 def _names(containers: Any) -> frozenset[str]:
     return frozenset(str(each.get("name")) for each in containers or ())
-
-
-def _sidecars(record: PolicyRecord) -> frozenset[str]:
-    parts = (place(part) for part in record.parts if part.startswith("container/"))
-    return frozenset(each.name for each in parts)

@@ -7,9 +7,9 @@ terms, matches no node; both stay as they are.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import CAPABILITY_LABEL
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.capability import Verdict
@@ -24,9 +24,22 @@ _REQUIRED = f"{_AFFINITY}.requiredDuringSchedulingIgnoredDuringExecution"
 _TERMS = f"{_REQUIRED}.nodeSelectorTerms"
 
 
-def _expression(rule: NodeRule) -> dict[str, Any]:
-    if rule is NodeRule.AVOID:
+class Rule(StrEnum):
+    """Where the Pods of a template may run; the API's NodeRule, and what its modes make of it."""
+
+    REQUIRE = "Require"
+    AVOID = "Avoid"
+    NOT_REJECTING = "NotRejecting"
+    """Any node but those that refuse Pods with native sidecars: for mode Universal."""
+    NONE = "None"
+
+
+def _expression(rule: Rule) -> dict[str, Any]:
+    if rule is Rule.AVOID:
         values = [Verdict.IGNORES.value, Verdict.REJECTS.value]
+        return {"key": CAPABILITY_LABEL, "operator": "NotIn", "values": values}
+    if rule is Rule.NOT_REJECTING:
+        values = [Verdict.REJECTS.value]
         return {"key": CAPABILITY_LABEL, "operator": "NotIn", "values": values}
     return {"key": CAPABILITY_LABEL, "operator": "In", "values": [Verdict.CAPABLE.value]}
 
@@ -39,22 +52,22 @@ RULE_PARTS = ("nodeTerm/", SELECTOR_PART, POD_PARTS)
 """How the part keys of node rules begin, wherever these stand."""
 
 
-def pod_part(rule: NodeRule) -> str:
+def pod_part(rule: Rule) -> str:
     """Part key of a rule that has no place in the template: the webhook writes it into each Pod."""
     return f"{POD_PARTS}{rule}"
 
 
-def term_part(rule: NodeRule) -> str:
+def term_part(rule: Rule) -> str:
     """Part key of a rule that stands in the required node affinity."""
     return f"nodeTerm/{rule}"
 
 
-def rule_holds(draft: Draft, rule: NodeRule) -> bool:
+def rule_holds(draft: Draft, rule: Rule) -> bool:
     """Whether the template keeps its Pods to the rule, whoever wrote it there."""
-    if rule is NodeRule.NONE:
+    if rule is Rule.NONE:
         return True
     selector = draft.peek("spec.nodeSelector") or {}
-    if rule is NodeRule.REQUIRE and selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
+    if rule is Rule.REQUIRE and selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
         return True
     terms = draft.peek(_TERMS)
     if terms is None:
@@ -63,7 +76,7 @@ def rule_holds(draft: Draft, rule: NodeRule) -> bool:
     return all(expression in _expressions(term) for term in terms if not _is_void(term))
 
 
-def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | None:
+def obstacle(draft: Draft, rule: Rule, *, site: NodeRuleSite) -> Finding | None:
     """Why the rule cannot be written, or None."""
     if rule_holds(draft, rule):
         return None
@@ -75,7 +88,8 @@ def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | N
             "set nodeRule: None",
         )
     value = (draft.peek("spec.nodeSelector") or {}).get(CAPABILITY_LABEL)
-    if value not in (None, Verdict.CAPABLE.value):
+    fine = rule is Rule.NOT_REJECTING and value != Verdict.REJECTS.value
+    if value not in (None, Verdict.CAPABLE.value) and not fine:
         return Finding(
             Reason.NODE_RULE_CONTRADICTION,
             f"the Pod template's own nodeSelector demands {CAPABILITY_LABEL}={value}, which "
@@ -84,9 +98,9 @@ def obstacle(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> Finding | N
     return None
 
 
-def _at(site: NodeRuleSite, rule: NodeRule) -> NodeRuleSite:
+def _at(site: NodeRuleSite, rule: Rule) -> NodeRuleSite:
     """Where this rule stands: a nodeSelector cannot say that a label must not have a value."""
-    says = rule is NodeRule.REQUIRE
+    says = rule is Rule.REQUIRE
     match site:
         case NodeRuleSite.NODE_SELECTOR:
             return site if says else NodeRuleSite.NOWHERE
@@ -96,7 +110,7 @@ def _at(site: NodeRuleSite, rule: NodeRule) -> NodeRuleSite:
             return site
 
 
-def add_rule(draft: Draft, rule: NodeRule, *, site: NodeRuleSite) -> tuple[str, str]:
+def add_rule(draft: Draft, rule: Rule, *, site: NodeRuleSite) -> tuple[str, str]:
     """Writes the rule, which does not hold yet; returns its part key and digest.
 
     The digest lists the terms in which the user had written the same expression, so
@@ -129,7 +143,7 @@ def written_in_pod(draft: Draft, part: str) -> tuple[str, str]:
 
     Where the rule holds already, there is nothing of ours to take out.
     """
-    rule = NodeRule(part.removeprefix(POD_PARTS))
+    rule = Rule(part.removeprefix(POD_PARTS))
     if rule_holds(draft, rule):
         return part, ""
     return add_rule(draft, rule, site=NodeRuleSite.AFFINITY)
@@ -137,9 +151,7 @@ def written_in_pod(draft: Draft, part: str) -> tuple[str, str]:
 
 def missing_in_pod(draft: Draft, part: str) -> bool:
     """Whether a part is a rule that a Pod should have by now, and that does not hold for it."""
-    return part.startswith(POD_PARTS) and not rule_holds(
-        draft, NodeRule(part.removeprefix(POD_PARTS))
-    )
+    return part.startswith(POD_PARTS) and not rule_holds(draft, Rule(part.removeprefix(POD_PARTS)))
 
 
 def remove_rule(draft: Draft, part: str, digest: str) -> None:
@@ -151,7 +163,7 @@ def remove_rule(draft: Draft, part: str, digest: str) -> None:
         if selector.get(CAPABILITY_LABEL) == Verdict.CAPABLE.value:
             del selector[CAPABILITY_LABEL]
         return
-    expression = _expression(NodeRule(part.partition("/")[2]))
+    expression = _expression(Rule(part.partition("/")[2]))
     terms = draft.edit(_TERMS)
     if not terms:
         return

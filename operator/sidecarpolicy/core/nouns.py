@@ -28,6 +28,7 @@ class Noun:
 
 NOUNS: Mapping[str, Noun] = {
     "container": Noun("name", container_digest, shared=False),
+    "regularContainer": Noun("name", container_digest, shared=False),
     "volume": Noun("name", volume_digest, shared=False),
     "imagePullSecret": Noun("name", lambda _: "", shared=True),
     "env": Noun("name", env_digest, shared=True),

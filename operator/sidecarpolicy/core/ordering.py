@@ -5,7 +5,7 @@ name, also after those of other policies and of the user. A name that is not the
 its constraint void. Nobody else's container is ever moved.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -16,36 +16,41 @@ from sidecarpolicy.core.finding import Finding
 
 
 def arranged(
-    wish: Desired, present: Sequence[dict[str, Any]], *, earlier: Collection[str]
+    wish: Desired,
+    present: Sequence[dict[str, Any]],
+    *,
+    earlier: Collection[str],
+    restart_policy: str = "Always",
 ) -> list[dict[str, Any]] | Finding:
     """All init containers with the policy's sidecars in their places, or why there is none.
 
     `present` are those of others, in their order; `earlier` names the ones of policies
-    that come before this one.
+    that come before this one. `restart_policy` is the Pods'.
     """
-    result = list(present)
+    result, added = list(present), wish.added(restart_policy).init
     try:
         sequence = _sequence(wish)
     except CycleError as error:
         circle = " before ".join(map(str, error.args[1]))
         return Finding(Reason.ORDER_IMPOSSIBLE, f"order goes in a circle: {circle}")
-    for sidecar in sequence:
-        index = _index(sidecar["name"], names(result), wish, earlier)
+    leading = {*earlier, *(each["name"] for group in added.values() for each in group)}
+    for name in sequence:
+        index = _index(name, names(result), wish, leading)
         if index is None:
             return Finding(
                 Reason.ORDER_IMPOSSIBLE,
-                f"no place for sidecar {sidecar['name']!r} among {', '.join(names(result))} "
+                f"no place for sidecar {name!r} among {', '.join(names(result))} "
                 "satisfies the policy's order",
             )
-        result.insert(index, dict(sidecar))
+        result[index:index] = (dict(each) for each in added[name])
     return result
 
 
-def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
+def _sequence(wish: Desired) -> list[str]:
     """The policy's sidecars as it lists them, but each after those that must come earlier."""
+    own = names(wish.sidecars)
     if not wish.order:
-        return list(wish.sidecars)
-    own = {str(sidecar["name"]): sidecar for sidecar in wish.sidecars}
+        return own
     graph: dict[str, set[str]] = {name: set() for name in own}
     for first, then in wish.order:
         if first in own and then in own:
@@ -56,14 +61,14 @@ def _sequence(wish: Desired) -> list[Mapping[str, Any]]:
     sequence: list[str] = []
     while sorter.is_active():
         # One at a time: what it sets free may be listed before the others that are ready.
-        name, *ready = sorted([*ready, *sorter.get_ready()], key=list(own).index)
+        name, *ready = sorted([*ready, *sorter.get_ready()], key=own.index)
         sequence.append(name)
         sorter.done(name)
-    return [own[name] for name in sequence]
+    return sequence
 
 
 def _index(
-    name: str, present: Sequence[str], wish: Desired, earlier: Collection[str]
+    name: str, present: Sequence[str], wish: Desired, leading: Collection[str]
 ) -> int | None:
     """Where to insert a sidecar: as its placement says, as far as its order allows."""
     where = {each: index for index, each in enumerate(present)}
@@ -75,7 +80,7 @@ def _index(
         return None
     if wish.placement is Placement.LAST:
         return highest
-    return min(max(lowest, _after_leading(present, {*earlier, *names(wish.sidecars)})), highest)
+    return min(max(lowest, _after_leading(present, leading)), highest)
 
 
 def _after_leading(present: Sequence[str], ours: Collection[str]) -> int:

@@ -1,14 +1,15 @@
 """Parts: the list items that a policy adds to a template, and how to find each by its key.
 
 Every part is an item of some list of the Pod spec. Its key, which the record keeps, says
-which: `container/NAME`, `volume/NAME`, `imagePullSecret/NAME`, `env/CONTAINER:NAME`,
-`volumeMount/CONTAINER:PATH`. So adding, finding and removing are the same for all kinds.
+which: `container/NAME` among the init containers, `regularContainer/NAME`, `volume/NAME`,
+`imagePullSecret/NAME`, `env/CONTAINER:NAME`, `volumeMount/CONTAINER:PATH`. So adding,
+finding and removing are the same for all kinds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
@@ -17,6 +18,7 @@ from sidecarpolicy.core.semantic import covers
 
 _LISTS = {
     "container": "spec.initContainers",
+    "regularContainer": "spec.containers",
     "volume": "spec.volumes",
     "imagePullSecret": "spec.imagePullSecrets",
 }
@@ -47,6 +49,12 @@ class Place:
         """Whether the item is there, and still what the digest was taken of."""
         item = self.find(draft)
         return item is not None and NOUNS[self.noun].digest(item) == digest
+
+    @property
+    def twin(self) -> "Place | None":
+        """Where a container of this name would be in the Pod's other list; names are unique."""
+        other = {"container": "regularContainer", "regularContainer": "container"}.get(self.noun)
+        return None if other is None else Place(other, _LISTS[other], self.name)
 
 
 @lru_cache(maxsize=1024)
@@ -82,11 +90,30 @@ class Part:
         return self.place.noun != "volume" or self.item.keys() <= found.keys()
 
 
-def wished_parts(wish: Desired, draft: Draft) -> Iterator[Part]:
-    """All parts of a policy, for the application containers that the template has."""
-    for each in wish.pod_items:
+CONTAINER_PARTS: Final = ("container/", "regularContainer/")
+"""How the part keys of containers begin."""
+
+
+def container_names(parts: Iterable[str]) -> frozenset[str]:
+    """Names of the containers among part keys."""
+    return frozenset(place(part).name for part in parts if part.startswith(CONTAINER_PARTS))
+
+
+def restart_policy(draft: Draft) -> str:
+    """The restart policy of the template's Pods; what is none is the API server's to refuse."""
+    found = draft.peek("spec.restartPolicy")
+    return found if isinstance(found, str) else "Always"
+
+
+def wished_parts(wish: Desired, draft: Draft, *, added: Container[str]) -> Iterator[Part]:
+    """All parts of a policy, for the application containers that the template has.
+
+    Containers that policies `added` are none of the application's.
+    """
+    for each in wish.pod_items(restart_policy(draft)):
         yield Part(f"{each.noun}/{each.name}", each.item, each.digest)
     for container in names(draft.peek("spec.containers") or []):
-        if container in wish.app_containers or not wish.app_containers:
+        wanted = container in wish.app_containers or not wish.app_containers
+        if wanted and container not in added:
             for each in wish.app_items:
                 yield Part(f"{each.noun}/{container}:{each.name}", each.item, each.digest)

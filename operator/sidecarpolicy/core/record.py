@@ -29,7 +29,8 @@ SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
 _NAME = r"[a-z0-9][-a-z0-9.]{0,252}"
 _POLICY = re.compile(f"(?:Cluster)?SidecarPolicy/{_NAME}")
 _PART = re.compile(
-    f"(?:container|volume)/{_NAME}|imagePullSecret/.{{1,253}}|(?:podN|n)odeTerm/(?:Require|Avoid)"
+    f"(?:container|regularContainer|volume)/{_NAME}|imagePullSecret/.{{1,253}}"
+    "|(?:podN|n)odeTerm/(?:Require|Avoid|NotRejecting)"
     f"|(?:env|volumeMount)/{_NAME}:.{{1,4096}}|gracePeriod|{re.escape(SELECTOR_PART)}"
 )
 _MADE = re.compile(

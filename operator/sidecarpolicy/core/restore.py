@@ -8,15 +8,14 @@ rollout either.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecarpolicy.api.models import NodeRule
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.core import graceperiod
-from sidecarpolicy.core.desired import Desired, names
+from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.marker import read_markers, with_markers
-from sidecarpolicy.core.noderule import POD_PARTS, RULE_PARTS, add_rule, rule_holds
+from sidecarpolicy.core.noderule import POD_PARTS, RULE_PARTS, Rule, add_rule, rule_holds
 from sidecarpolicy.core.nouns import NOUNS
 from sidecarpolicy.core.ownership import NodeRuleSite
 from sidecarpolicy.core.parts import Place, place
@@ -90,9 +89,8 @@ def _dropped(old: Template, new: Template) -> Mapping[str, PolicyRecord]:
 
 def _clashes(record: PolicyRecord, source: Draft, draft: Draft) -> bool:
     """Whether something else stands where one of the parts was, or has its name."""
-    regular = names(draft.peek("spec.containers") or [])
     return any(
-        (where.noun == "container" and where.name in regular)
+        (where.twin is not None and where.twin.find(draft) is not None)
         or ((found := where.find(draft)) is not None and found != where.find(source))
         for where in _places(record)
     )
@@ -147,7 +145,7 @@ def _rule(
     part: str, draft: Draft, site: NodeRuleSite, others: Sequence[PolicyRecord]
 ) -> list[tuple[str, str]]:
     """Writes a node rule unless it holds; what the record says of it, also if it is shared."""
-    rule = NodeRule.REQUIRE if part == SELECTOR_PART else NodeRule(part.partition("/")[2])
+    rule = Rule.REQUIRE if part == SELECTOR_PART else Rule(part.partition("/")[2])
     if not rule_holds(draft, rule):
         return [add_rule(draft, rule, site=site)]
     return [(part, each.parts[part]) for each in others if part in each.parts][:1]
