@@ -6,7 +6,6 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,10 +14,11 @@ from typing import Any
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core import graceperiod
+from sidecarpolicy.core.conflicts import name_conflict, within
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.mounts import missing_volumes
+from sidecarpolicy.core.mounts import missing_volumes, users_of
 from sidecarpolicy.core.namesakes import crowded_out
 from sidecarpolicy.core.noderule import (
     RULE_PARTS,
@@ -225,9 +225,7 @@ class _Surgery:
     def _find_obstacles(
         self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]
     ) -> Iterator[Finding]:
-        for key, count in Counter(part.key for part in wished).items():
-            if count > 1:
-                yield _twice(key)
+        yield from within(wish, wished, restart_policy(self._draft))
         for part in wished:
             yield from self._clash(part, wish.key, yielding)
         yield from port_clashes(wish, self._containers_beside(wish, yielding))
@@ -247,14 +245,14 @@ class _Surgery:
         if twin is not None and twin.find(self._draft) is not None:
             other = self._holder(f"{twin.noun}/{name}")
             if other is None or other not in (key, *yielding):
-                yield _conflict(part, f"added by {other}" if other else "the workload's own")
+                yield name_conflict(part, f"added by {other}" if other else "the workload's own")
         if noun == "volume" and name in self._claims:
-            yield _conflict(part, "made by its volumeClaimTemplates")
+            yield name_conflict(part, "made by its volumeClaimTemplates")
         if taken is None or (NOUNS[noun].shared and part.satisfied(self._draft)):
             return
         holder = self._holder(part.key)
         if holder is None:
-            yield _conflict(part, "the workload's own")
+            yield name_conflict(part, "the workload's own")
         elif holder == key and not part.place.holds(
             self._draft, self._policies[key].parts[part.key]
         ):
@@ -264,7 +262,7 @@ class _Surgery:
                 "another name in the policy",
             )
         elif holder != key and holder not in yielding:
-            yield _conflict(part, f"added by {holder}")
+            yield name_conflict(part, f"added by {holder}")
 
     def _containers_beside(
         self, wish: Desired, yielding: frozenset[str]
@@ -370,7 +368,11 @@ class _Surgery:
             return None
         if not where.holds(self._draft, digest):
             return "it was changed after it was injected"
-        mounting = () if where.noun != "volume" or wanted_again else self._mounting(where.name)
+        mounting = (
+            ()
+            if where.noun != "volume" or wanted_again
+            else users_of(where.name, self._foreign_containers())
+        )
         if heir := next(filter(None, (self._owner(*each) for each in mounting)), None):
             self._bequeath(heir, key, digest)
             return None
@@ -378,16 +380,6 @@ class _Surgery:
             return f"container {container!r} mounts it"
         where.remove(self._draft)
         return None
-
-    def _mounting(self, volume: str) -> tuple[tuple[str, str], ...]:
-        """(container, path) of all that would be invalid without the volume."""
-        return tuple(
-            (str(container.get("name")), str(mount.get("mountPath")))
-            for container in self._foreign_containers()
-            for field in ("volumeMounts", "volumeDevices")
-            for mount in container.get(field) or ()
-            if mount.get("name") == volume
-        )
 
     def _owner(self, container: str, path: str) -> str | None:
         """The policy that mounts: by its own sidecar, or in an application container."""
@@ -404,19 +396,3 @@ def _keys(wish: Desired, wished: Sequence[Part]) -> frozenset[str]:
     """Keys of all that a policy wishes for, apart from the node rule, which never has to stay."""
     keys = frozenset(part.key for part in wished)
     return keys if wish.min_grace_seconds is None else keys | {graceperiod.PART}
-
-
-def _twice(part: str) -> Finding:
-    return Finding(
-        Reason.NAME_CONFLICT,
-        f"{part} would be added twice: mode Universal makes names of those of sidecars; rename it "
-        "in the policy",
-    )
-
-
-def _conflict(part: Part, owner: str) -> Finding:
-    noun, name = part.place.noun, part.key.partition("/")[2]
-    return Finding(
-        Reason.NAME_CONFLICT,
-        f"{noun} {name!r} is already in the Pod template ({owner}); rename it in the policy",
-    )

@@ -5,7 +5,7 @@ only with a workload. To leave it to the API server would make the owner's own r
 leave a ReplicaSet without Pods.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
@@ -28,6 +28,17 @@ def foreign_mounts(wish: Desired) -> Iterator[tuple[str, str]]:
     """(who, volume) for each mount of a volume that the policy itself does not bring along."""
     own = names(wish.volumes)
     return (each for each in _mounts(wish) if each[1] not in own)
+
+
+def users_of(volume: str, containers: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """(container, path) of all that would be invalid without the volume."""
+    return tuple(
+        (str(container.get("name")), str(mount.get("mountPath")))
+        for container in containers
+        for field in ("volumeMounts", "volumeDevices")
+        for mount in container.get(field) or ()
+        if mount.get("name") == volume
+    )
 
 
 def _mounts(wish: Desired) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.parts import container_names
 from sidecarpolicy.core.qos import COMPUTE, QosClass, qos_class
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.resources import (
@@ -21,6 +22,7 @@ from sidecarpolicy.core.resources import (
     positive,
     subtract,
 )
+from sidecarpolicy.core.universal import sidecars_of
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,18 @@ class Overhead:
 def overhead(before: Mapping[str, Any], after: Mapping[str, Any]) -> Overhead:
     """What the raw Pod template `after` costs more than `before`."""
     new = pod_resources(after)
-    return _compared(pod_resources(before), new, qos_class(new))
+    return _compared(pod_resources(before), new, qos_class(new), {})
 
 
-def _compared(old: PodResources, new: PodResources, new_class: QosClass) -> Overhead:
+def _compared(
+    old: PodResources, new: PodResources, new_class: QosClass, sidecars: Mapping[str, str]
+) -> Overhead:
+    """`sidecars`: what to call the containers that belong to one."""
     old_class = qos_class(old)
-    findings = [*_uncounted(old, new), *_lowered(old, new)]
+    findings = [*_uncounted(old, new, sidecars), *_lowered(old, new)]
     if new_class.worse_than(old_class):
-        findings.append(_worse_class(new, old_class, new_class))
+        causes = _causes(new, sidecars)
+        findings.append(_worse_class(new, causes, before=old_class, after=new_class))
     return Overhead(subtract(new.requests, old.requests), old_class, new_class, tuple(findings))
 
 
@@ -57,29 +63,38 @@ def by_policy(template: Mapping[str, Any]) -> dict[str, Overhead]:
     if not isinstance(record, Record):
         return {}
     pod = pod_resources(template)
+    sidecars = sidecars_of(part for each in record.policies.values() for part in each.parts)
     after = qos_class(pod)
     return {
-        key: _compared(_without(pod, each.parts), pod, after)
+        key: _compared(_without(pod, each.parts), pod, after, sidecars)
         for key, each in record.policies.items()
     }
 
 
 def _without(pod: PodResources, parts: Iterable[str]) -> PodResources:
     """The Pod without a policy's sidecars; nothing else of a policy requests anything."""
-    names = {part.partition("/")[2] for part in parts if part.startswith("container/")}
-    rest = tuple(each for each in pod.init_containers if each.name not in names)
-    return replace(pod, init_containers=rest)
+    names = container_names(parts)
+    return replace(
+        pod,
+        init_containers=tuple(each for each in pod.init_containers if each.name not in names),
+        containers=tuple(each for each in pod.containers if each.name not in names),
+    )
 
 
-def _uncounted(old: PodResources, new: PodResources) -> Iterator[Finding]:
-    """New sidecars that the scheduler does not see, or not all of."""
+def _uncounted(
+    old: PodResources, new: PodResources, sidecars: Mapping[str, str]
+) -> Iterator[Finding]:
+    """New sidecars that the scheduler does not see, or not all of; each once, however often it
+    is in the Pod.
+    """
     known = {each.name for each in (*old.containers, *old.init_containers)}
-    for each in new.running:
+    added = {sidecars.get(e.name, e.name): e for e in new.running if e.name not in known}
+    for sidecar, each in added.items():
         missing = [name for name in COMPUTE if not _counted(name, each, new)]
-        if missing and each.name not in known:
+        if missing:
             yield Finding(
                 Reason.NO_RESOURCE_REQUEST,
-                f"sidecar {each.name!r} requests no {' and no '.join(missing)}: nodes keep none "
+                f"sidecar {sidecar!r} requests no {' and no '.join(missing)}: nodes keep none "
                 f"free for it, and a HorizontalPodAutoscaler on {' or '.join(missing)} utilization "
                 "stops scaling; set its resources.requests in the policy",
             )
@@ -111,23 +126,33 @@ def _lowered(old: PodResources, new: PodResources) -> Iterator[Finding]:
             )
 
 
-def _worse_class(pod: PodResources, before: QosClass, after: QosClass) -> Finding:
+def _worse_class(
+    pod: PodResources, causes: Iterable[str], *, before: QosClass, after: QosClass
+) -> Finding:
     if pod.pod_level is not None:
-        causes = [_cause("the Pod as a whole", pod.pod_level)]
         step = "set spec.resources.requests in the Pod template to the limits there"
     else:
-        containers = (*pod.init_containers, *pod.containers)
-        causes = [_cause(_title(each), each.resources) for each in containers]
         step = "set cpu and memory limits on it in the policy, and no other requests than those"
-    because = ", and ".join(filter(None, causes))
+    because = ", and ".join(causes)
     return Finding(
         Reason.QOS_CLASS_CHANGED,
         f"the Pod's QoS class changes from {before} to {after}, because {because}; {step}",
     )
 
 
-def _title(container: ContainerResources) -> str:
-    return f"{'sidecar' if container.native else 'container'} {container.name!r}"
+def _causes(pod: PodResources, sidecars: Mapping[str, str]) -> list[str]:
+    """What keeps the Pod from being Guaranteed, each said once."""
+    if pod.pod_level is not None:
+        return [_cause("the Pod as a whole", pod.pod_level)]
+    containers = (*pod.init_containers, *pod.containers)
+    found = (_cause(_title(each, sidecars), each.resources) for each in containers)
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _title(container: ContainerResources, sidecars: Mapping[str, str]) -> str:
+    name = sidecars.get(container.name, container.name)
+    ours = container.native or container.name in sidecars
+    return f"{'sidecar' if ours else 'container'} {name!r}"
 
 
 def _cause(who: str, own: ResourceRequirements) -> str:

@@ -15,8 +15,8 @@ from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
 from sidecarpolicy.core.native import is_native, native_sidecars
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
+from sidecarpolicy.core.universal import sidecars_of
 
-_SIDECAR_PART: Final = "container/"
 _DEFAULT_GRACE: Final = 30
 _REVISION: Final = "controller-revision-hash"
 _GENERATION: Final = "pod-template-generation"
@@ -214,8 +214,7 @@ def _recorded(pod: RawObject) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _sidecar_names(parts: Iterable[str]) -> tuple[str, ...]:
-    found = (part for part in parts if part.startswith(_SIDECAR_PART))
-    return tuple(sys.intern(part.removeprefix(_SIDECAR_PART)) for part in sorted(found))
+    return tuple(map(sys.intern, sorted(frozenset(sidecars_of(parts).values()))))
 
 
 def _ruled(spec: RawObject) -> bool:

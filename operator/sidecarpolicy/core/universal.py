@@ -9,7 +9,7 @@ nothing to a template (see core.inject).
 Sources: KEP-753; the kubelet's prober/worker.go.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib.resources import files
@@ -196,10 +196,12 @@ def _numbered(probe: Mapping[str, Any], sidecar: Container) -> JSON:
     return {**probe, **numbered}
 
 
-def sidecar_names(parts: Collection[str]) -> Iterator[str]:
-    """The sidecars that a policy's part keys name, without what is added beside them."""
+def sidecars_of(parts: Iterable[str]) -> Mapping[str, str]:
+    """The sidecar that each container among a policy's part keys belongs to, by its name."""
+    names = {noun: set[str]() for noun in ("container", "regularContainer")}
     for part in parts:
         noun, _, name = part.partition("/")
-        beside = f"regularContainer/{name.removesuffix(PREPARE)}{ORDINARY}"
-        if noun == "container" and not (name.endswith(PREPARE) and beside in parts):
-            yield name
+        names.get(noun, set()).add(name)
+    universal = {each.removesuffix(ORDINARY) for each in names["regularContainer"]}
+    beside = {name + end: name for name in universal for end in (PREPARE, ORDINARY)}
+    return {name: beside.get(name, name) for found in names.values() for name in found}

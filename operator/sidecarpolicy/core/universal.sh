@@ -33,7 +33,7 @@ _sp_run() {
   *) _sp_find ;;
   esac
   shift
-  _sp_odd=
+  _sp_odd= _sp_has_path=
   if [ -r /proc/self/environ ]; then
     while IFS= read -r -d '' _sp_entry; do
       _sp_look
@@ -49,6 +49,7 @@ _sp_run() {
     exec "$_sp_busybox" env -i "$@"
   fi
   unset SHLVL PWD OLDPWD
+  [ -n "$_sp_has_path" ] || unset PATH
   exec -a "$_sp_name" "$_sp_path" "$@"
 }
 
@@ -68,6 +69,7 @@ _sp_find() {
 # Whether a variable is one that does not come through a shell as it is.
 _sp_look() {
   case ${_sp_entry%%=*} in
+  PATH) _sp_has_path=yes ;;
   SHLVL | PWD | OLDPWD | IFS | PPID | OPTIND | LINENO | RANDOM | PS[1-4]) _sp_odd=yes ;;
   '' | [0-9]* | *[!A-Za-z0-9_]* | _sp_*) _sp_odd=yes ;;
   esac
