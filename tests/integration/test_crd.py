@@ -25,6 +25,7 @@ DEFAULTS: Json = {
         {"kind": kind} for kind in ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job")
     ],
     "mode": "Native",
+    "universal": {"image": "busybox:1.37.0-musl"},
     "nodeRule": "Require",
     "injectAt": "Auto",
     "paused": False,

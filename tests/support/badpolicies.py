@@ -4,6 +4,9 @@ from typing import Any
 
 Json = dict[str, Any]
 SHIPPER: Json = {"name": "shipper", "image": "fluent-bit:3.2"}
+RUNNER: Json = {"name": "runner", "image": "runner:1", "command": ["run"]}
+_HOOK: Json = {"exec": {"command": ["true"]}}
+_REQUEST: Json = {"httpGet": {"port": 80}}
 
 
 def requirement(**fields: Any) -> Json:
@@ -80,9 +83,32 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     ),
     "an empty list of sidecars": (
         {"sidecars": []},
-        "spec.sidecars in body should have at least 1 items",
+        "a policy needs sidecars to add, or containers to adopt",
     ),
-    "no sidecars at all": ({"sidecars": None}, "spec.sidecars: Required value"),
+    "no sidecars at all": (
+        {"sidecars": None},
+        "a policy needs sidecars to add, or containers to adopt",
+    ),
+    "a universal sidecar without a command": (
+        {"mode": "Universal", "sidecars": [RUNNER, SHIPPER | {"command": []}]},
+        "sidecar shipper needs a command, because its mode is Universal",
+    ),
+    "a universal sidecar whose name is too long": (
+        {"mode": "Universal", "sidecars": [RUNNER | {"name": "s" * 54}]},
+        "needs a name of at most 53 characters, because its mode is Universal",
+    ),
+    "a universal sidecar with a hook after its start": (
+        {"mode": "Universal", "sidecars": [RUNNER | {"lifecycle": {"postStart": _HOOK}}]},
+        "sidecar runner may have no other lifecycle hook than preStop with exec or sleep",
+    ),
+    "a universal sidecar with a hook over the network": (
+        {"mode": "Universal", "sidecars": [RUNNER | {"lifecycle": {"preStop": _REQUEST}}]},
+        "sidecar runner may have no other lifecycle hook than preStop with exec or sleep",
+    ),
+    "a universal policy that adopts": (
+        {"mode": "Universal", "sidecars": [RUNNER], "adopt": [{"container": "logs"}]},
+        "mode Universal adopts no containers; use another policy for logs",
+    ),
     "too many sidecars": (
         {"sidecars": [SHIPPER | {"name": f"shipper-{number}"} for number in range(33)]},
         "spec.sidecars: Too many: 33: must have at most 32 items",

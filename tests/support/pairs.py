@@ -18,6 +18,7 @@ from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, ROLLOUT_ANNOTATION
 from sidecarpolicy.cli import main
 from sidecarpolicy.core.facts import template_steps
+from sidecarpolicy.core.universal import SCRIPT
 
 JSON = dict[str, Any]
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -133,8 +134,13 @@ def template_of(workload: JSON) -> JSON:
 
 
 def readable(objects: Sequence[JSON]) -> Sequence[JSON]:
-    """The same with records and markers as objects, "…" for every digest and revision in them."""
+    """The same with records and markers as objects, "…" for every digest and revision in them, and
+    for the script of mode Universal.
+    """
     for each in workloads(objects):
+        for container in template_of(each)["spec"].get("initContainers") or ():
+            command = container.get("command") or []
+            command[:] = ["…" if word == SCRIPT else word for word in command]
         annotations = template_of(each)["metadata"].get("annotations") or {}
         for name in {INJECTED_ANNOTATION, ROLLOUT_ANNOTATION} & annotations.keys():
             annotations[name] = _readable(annotations[name])

@@ -7,12 +7,19 @@ that a newer CRD added is ignored, not refused.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from sidecarpolicy.api.shapes import well_formed
+from sidecarpolicy.api.shapes import universal_fault, well_formed
 
 Container = Annotated[dict[str, Any], AfterValidator(well_formed)]
 """A raw core/v1 Container."""
@@ -305,6 +312,18 @@ class SidecarPolicySpec(Model):
     paused: bool = Field(
         default=False, description="Freezes existing workloads as they are; nothing is taken back."
     )
+
+    @model_validator(mode="after")
+    def _fits_its_mode(self) -> Self:
+        if self.mode is Mode.UNIVERSAL:
+            for each in self.sidecars:
+                if fault := universal_fault(each):
+                    raise ValueError(
+                        f"sidecar {each['name']} {fault}, because its mode is Universal"
+                    )
+            if self.adopt:
+                raise ValueError("mode Universal adopts no containers; use another policy for them")
+        return self
 
 
 class ClusterSidecarPolicySpec(SidecarPolicySpec):

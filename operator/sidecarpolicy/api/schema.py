@@ -106,10 +106,33 @@ def _raw(description: str, *required: str, **properties: Json) -> Json:
     }
 
 
+def _object(description: str, **properties: Json) -> Json:
+    """An object of which CEL has to see some fields; all others are kept, too."""
+    kept = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return kept | {"description": description} | ({"properties": properties} if properties else {})
+
+
+_LIFECYCLE: Final = _object(
+    "Hooks; in mode Universal only preStop with exec or sleep.",
+    postStart=_object("Not in mode Universal."),
+    preStop=_object(
+        "What to do before the container is stopped.",
+        httpGet=_object("Not in mode Universal."),
+        tcpSocket=_object("Not in mode Universal."),
+    ),
+)
+_COMMAND: Final = {
+    "type": "array",
+    "items": {"type": "string", "maxLength": 131072},  # the kernel's bound (MAX_ARG_STRLEN)
+    "maxItems": 1024,
+    "description": "What to run instead of the image's entrypoint; required in mode Universal.",
+} | _ATOMIC
 _SIDECAR: Final = _raw(
     "A core/v1 Container.",
     image=_text("The image to run; required.", 1024),
     restartPolicy=_text("Absent or Always.", 63),
+    command=_COMMAND,
+    lifecycle=_LIFECYCLE,
 ) | _rules(
     (
         "has(self.image) && self.image != ''",
@@ -169,6 +192,18 @@ _NUMBER_OR_PERCENT_RULES: Final = _rules(
         " + ' is neither a number from 1 nor a percentage from 1% to 100%'",
     ),
 )
+
+
+def _universal_rule(rule: str, message: str) -> tuple[str, str, str]:
+    """A rule `rule` for each sidecar `s` in mode Universal; the message begins with its name."""
+    return (
+        f"self.mode != 'Universal' || !has(self.sidecars) || self.sidecars.all(s, {rule})",
+        f"in mode Universal, a sidecar {message}",
+        f"'sidecar ' + self.sidecars.map(s, !({rule}), s.name)[0]"
+        f" + ' {message}, because its mode is Universal'",
+    )
+
+
 _SPEC_RULES: Final = _rules(
     (
         "!has(self.order) || self.order.all(o, has(self.sidecars)"
@@ -183,6 +218,18 @@ _SPEC_RULES: Final = _rules(
         " && size(self.adopt) > 0)",
         "a policy needs sidecars to add, or containers to adopt",
         "'a policy needs sidecars to add, or containers to adopt'",
+    ),
+    _universal_rule("has(s.command) && size(s.command) > 0", "needs a command"),
+    _universal_rule("size(s.name) <= 53", "needs a name of at most 53 characters"),
+    _universal_rule(
+        "!has(s.lifecycle) || (!has(s.lifecycle.postStart) && (!has(s.lifecycle.preStop)"
+        " || (!has(s.lifecycle.preStop.httpGet) && !has(s.lifecycle.preStop.tcpSocket))))",
+        "may have no other lifecycle hook than preStop with exec or sleep",
+    ),
+    (
+        "self.mode != 'Universal' || !has(self.adopt) || size(self.adopt) == 0",
+        "mode Universal adopts no containers",
+        "'mode Universal adopts no containers; use another policy for ' + self.adopt[0].container",
     ),
 )
 

@@ -55,3 +55,23 @@ def _item_faults(item: Mapping[str, Any]) -> Iterator[str]:
 
 def _list_of(kind: type, value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def universal_fault(sidecar: Mapping[str, Any]) -> str:
+    """What keeps a container from being a sidecar in mode Universal; empty if it can be one.
+
+    The CRD says the same, where there is an API server (see api.schema).
+    """
+    lifecycle = sidecar.get("lifecycle") or {}
+    hooks = {*(lifecycle.get("preStop") or {}), *({"postStart"} & lifecycle.keys())}
+    if not sidecar.get("command"):
+        return "needs a command"
+    if len(str(sidecar.get("name"))) > MAX_UNIVERSAL_NAME:
+        return f"needs a name of at most {MAX_UNIVERSAL_NAME} characters"
+    if hooks & {"postStart", "httpGet", "tcpSocket"}:
+        return "may have no other lifecycle hook than preStop with exec or sleep"
+    return ""
+
+
+MAX_UNIVERSAL_NAME: Final = 53
+"""Characters of a sidecar's name, so that the names made of it are valid, too."""

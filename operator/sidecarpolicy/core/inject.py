@@ -312,9 +312,10 @@ class _Surgery:
         if not yielding:
             return yielding
         holders = {
-            self._holder(part.key)
+            self._holder(key)
             for part in wished
             if not (NOUNS[part.place.noun].shared and part.satisfied(self._draft))
+            for key in part.names
         }
         wanted = {port for sidecar in wish.sidecars for port in ports(sidecar)}
         for key in yielding:

@@ -22,6 +22,7 @@ _LISTS = {
     "volume": "spec.volumes",
     "imagePullSecret": "spec.imagePullSecrets",
 }
+_TWINS = {"container": "regularContainer", "regularContainer": "container"}
 _FIELDS = {"env": "env", "volumeMount": "volumeMounts"}
 
 
@@ -53,8 +54,8 @@ class Place:
     @property
     def twin(self) -> "Place | None":
         """Where a container of this name would be in the Pod's other list; names are unique."""
-        other = {"container": "regularContainer", "regularContainer": "container"}.get(self.noun)
-        return None if other is None else Place(other, _LISTS[other], self.name)
+        other = _TWINS.get(self.noun)
+        return None if other is None else place(f"{other}/{self.name}")
 
 
 @lru_cache(maxsize=1024)
@@ -80,6 +81,12 @@ class Part:
     def place(self) -> Place:
         """Where it belongs."""
         return place(self.key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its key, and that of a container of its name in the Pod's other list."""
+        twin = self.place.twin
+        return (self.key,) if twin is None else (self.key, f"{twin.noun}/{twin.name}")
 
     def satisfied(self, draft: Draft) -> bool:
         """Whether the template says at least what is wished, whoever wrote it."""

@@ -23,9 +23,6 @@ ORDINARY: Final = "-ordinary"
 VOLUME: Final = "-universal"
 """How the names end of what is added beside a sidecar."""
 
-MAX_NAME: Final = 63 - len(VOLUME)
-"""Characters of a sidecar's name, so that all names made of it are valid."""
-
 
 def _bare(text: str) -> str:
     """The script without comments, which every Pod would carry."""

@@ -11,6 +11,7 @@ from sidecarpolicy.core.desired import Desired, desired
 JSON = dict[str, Any]
 
 _names = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+_taken_names = st.sampled_from(["a", "b", "c", "d", "e", "f", "p-ordinary", "p-prepare"])
 _json = st.sampled_from([None, True, 7, "text", [], {}, [1, {"deep": ["x"]}], {"a": {"b": None}}])
 _env = st.lists(
     st.builds(
@@ -90,11 +91,11 @@ def templates(draw: st.DrawFn) -> JSON:
     """A Pod template as users write it, or as newer versions of Kubernetes may."""
     with_empty_list: bool = draw(st.booleans())
     with_empty_metadata: bool = draw(st.booleans())
-    init = draw(_items(_names))
+    init = draw(_items(_taken_names))
     taken = {each["name"] for each in init}
     spec = draw(
         st.fixed_dictionaries(
-            {"containers": _items(_names.filter(lambda name: name not in taken))},
+            {"containers": _items(_taken_names.filter(lambda name: name not in taken))},
             optional={
                 "volumes": _items(_names),
                 "imagePullSecrets": st.lists(
@@ -104,6 +105,7 @@ def templates(draw: st.DrawFn) -> JSON:
                 "nodeSelector": st.sampled_from([{}, {"disk": "ssd"}]),
                 "xFuture": _json,
                 "terminationGracePeriodSeconds": st.sampled_from([5, 30, 60]),
+                "restartPolicy": st.sampled_from(["Always", "OnFailure", "Never"]),
             },
         )
     )
@@ -141,17 +143,32 @@ _app_containers = st.fixed_dictionaries(
 )
 
 
+_universal = st.fixed_dictionaries(
+    {"command": st.sampled_from([["run"], ["/bin/run", "$(A)"]])},
+    optional={
+        "startupProbe": st.just({"httpGet": {"port": "x"}}),
+        "livenessProbe": st.just({"exec": {"command": ["live"]}}),
+        "lifecycle": st.just({"preStop": {"sleep": {"seconds": 3}}}),
+        "restartPolicy": st.just("Always"),
+    },
+)
+"""What a sidecar has in mode Universal, where it needs a command."""
+
+
 @st.composite
 def policy_specs(draw: st.DrawFn, name: str) -> JSON:
     """The spec of a policy for all Pods; its names may clash with a template's."""
-    names = st.sampled_from([name, f"{name}-2", "a"])
+    names = st.sampled_from([name, f"{name}-2", "a", "a-ordinary"])
     volumes = [
         {"name": each, "emptyDir": {}} for each in draw(st.lists(names, max_size=2, unique=True))
     ]
     secrets = [{"name": each} for each in draw(st.lists(names, max_size=2, unique=True))]
-    sidecars = draw(_items(names).filter(bool))
+    mode = draw(st.sampled_from(["Native", "Universal"]))
+    extra = draw(_universal) if mode == "Universal" else {}
+    sidecars = [{**each, **extra} for each in draw(_items(names).filter(bool))]
     return {
         "selector": {},
+        "mode": mode,
         "sidecars": sidecars,
         "volumes": volumes,
         "imagePullSecrets": secrets,
@@ -165,7 +182,11 @@ def policy_specs(draw: st.DrawFn, name: str) -> JSON:
 
 
 def wishes(name: str) -> st.SearchStrategy[Desired]:
-    """What such a policy wants."""
-    return policy_specs(name).map(
-        lambda spec: desired(f"SidecarPolicy/{name}", SidecarPolicySpec.model_validate(spec))
+    """What such a policy wants, on API servers of all kinds."""
+    return st.builds(
+        lambda spec, dropped: desired(
+            f"SidecarPolicy/{name}", SidecarPolicySpec.model_validate(spec), field_dropped=dropped
+        ),
+        policy_specs(name),
+        st.booleans(),
     )

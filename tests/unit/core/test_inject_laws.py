@@ -84,8 +84,9 @@ def test_the_users_items_keep_their_content_and_order(
     for path in ("initContainers", "volumes", "imagePullSecrets"):
         own = template["spec"].get(path) or []
         assert [item for item in result["spec"].get(path) or [] if item in own] == own
+    containers = template["spec"]["containers"]
     for before, after in zip(
-        template["spec"]["containers"], result["spec"]["containers"], strict=True
+        containers, result["spec"]["containers"][: len(containers)], strict=True
     ):
         for field, value in before.items():
             kept = after[field]
@@ -110,6 +111,7 @@ def parts_of(wish: Desired, template: Any) -> Any:
         return None
     lists = (
         ("container", "initContainers"),
+        ("regularContainer", "containers"),
         ("volume", "volumes"),
         ("imagePullSecret", "imagePullSecrets"),
     )

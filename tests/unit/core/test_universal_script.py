@@ -51,7 +51,7 @@ class Volume:
     @contextmanager
     def running(self, container: Mapping[str, Any]) -> Iterator["subprocess.Popen[str]"]:
         process = subprocess.Popen(
-            self.argv(container),
+            ["env", "--default-signal", *self.argv(container)],  # a shell may run us in background
             env=PATH,
             stdout=subprocess.PIPE,
             text=True,
@@ -80,10 +80,15 @@ def with_all_of(process: "subprocess.Popen[str]", number: int) -> bool:
 def rests(process: "subprocess.Popen[str]", seconds: str = "86400") -> bool:
     """Whether a copy sleeps: the shell has a child to wait for, which sleeps so long at a time."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return any(
-        Path(f"/proc/{each}/cmdline").read_bytes().endswith(f"\0sleep\0{seconds}\0".encode())
-        for each in children
-    )
+    return any(f"\0sleep\0{seconds}\0" in command_of(each) for each in children)
+
+
+def command_of(pid: str) -> str:
+    """The arguments of a process; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @pytest.fixture
