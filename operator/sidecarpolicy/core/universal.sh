@@ -33,7 +33,7 @@ _sp_run() {
   *) _sp_find ;;
   esac
   shift
-  _sp_odd= _sp_has_path=
+  _sp_seen= _sp_odd= _sp_has_path=
   if [ -r /proc/self/environ ]; then
     while IFS= read -r -d '' _sp_entry; do
       _sp_look
@@ -48,8 +48,10 @@ _sp_run() {
     done </proc/self/environ
     exec "$_sp_busybox" env -i "$@"
   fi
-  unset SHLVL PWD OLDPWD
-  [ -n "$_sp_has_path" ] || unset PATH
+  if [ -n "$_sp_seen" ]; then
+    unset SHLVL PWD OLDPWD
+    [ -n "$_sp_has_path" ] || unset PATH
+  fi
   exec -a "$_sp_name" "$_sp_path" "$@"
 }
 
@@ -68,6 +70,7 @@ _sp_find() {
 
 # Whether a variable is one that does not come through a shell as it is.
 _sp_look() {
+  _sp_seen=yes
   case ${_sp_entry%%=*} in
   PATH) _sp_has_path=yes ;;
   SHLVL | PWD | OLDPWD | IFS | PPID | OPTIND | LINENO | RANDOM | PS[1-4]) _sp_odd=yes ;;
@@ -91,10 +94,11 @@ _sp_sleep() {
 
 # Lets the native copy go first, which a kubelet starts again within a second or two.
 _sp_yield() {
+  trap 'exit 143' TERM
   for _sp_second in 1 2 3 4 5; do
-    [ -e "$_sp_dir/free" ] || return 0
-    "$_sp_busybox" sleep 1
+    if [ -e "$_sp_dir/free" ]; then "$_sp_busybox" sleep 1; fi
   done
+  trap - TERM
 }
 
 _sp_role=$1

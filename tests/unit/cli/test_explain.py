@@ -137,3 +137,23 @@ def test_a_workload_that_is_not_there_is_unusable_input(
     result = explain(name, "-p", policies, of=[deployment("web")])
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+def test_a_universal_sidecar_is_explained_with_all_that_is_added_for_it(tmp_path: Path) -> None:
+    shipper = {"name": "shipper", "image": "x", "command": ["run"], "resources": ASKING}
+    made = policy(mode="Universal", sidecars=[shipper], nodeRule="None")
+    path = tmp_path / "policies.yaml"
+    path.write_text(yaml.safe_dump(made))
+    result = explain("deploy/web", "-p", str(path), "-o", "json", of=[deployment("web")])
+    (found,) = json.loads(result.stdout)
+    key = "SidecarPolicy/log-shipper"
+    assert found["initContainers"] == [
+        {"name": "shipper-prepare", "addedBy": key},
+        {"name": "shipper", "addedBy": key},
+    ]
+    assert found["policies"][0]["adds"] == [
+        "container/shipper",
+        "container/shipper-prepare",
+        "regularContainer/shipper-ordinary",
+        "volume/shipper-universal",
+    ]

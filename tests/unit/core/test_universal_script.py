@@ -151,6 +151,15 @@ def test_where_pods_never_restart_the_ordinary_copy_lets_the_native_one_go_first
     assert ordinary.returncode == 0
 
 
+def test_a_copy_that_lets_the_other_go_first_can_be_stopped_meanwhile(volume: Volume) -> None:
+    made = volume.copies(*SLEEPS, restart_policy="Never")
+    with volume.running(made.ordinary) as ordinary:
+        eventually(lambda: rests(ordinary, "1"))
+        ordinary.terminate()
+        assert ordinary.wait(timeout=30) == 143
+    assert volume.state == {"free"}
+
+
 def test_where_pods_never_restart_the_ordinary_copy_serves_in_the_end(volume: Volume) -> None:
     made = volume.copies(*says("serving"), restart_policy="Never")
     volume.run(made.native)
