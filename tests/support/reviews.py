@@ -13,8 +13,11 @@ JSON = dict[str, Any]
 
 
 def memory(*policies: JSON, **namespace: Any) -> Memory:
-    """Knows a namespace, a capable node, one that is not, and these policies."""
+    """Knows a namespace, these policies, and nodes that run native sidecars, ignore their field and
+    refuse it; the API server is of a version that keeps it.
+    """
     made = Memory(Exclusions("sidecarpolicy-system"))
+    made.judge_by("v1.36.3")
     meta = {"name": "shop", "uid": "u", **namespace}
     made.namespaces.replace([namespace_facts({"metadata": meta})])
     made.nodes.replace(
@@ -24,7 +27,7 @@ def memory(*policies: JSON, **namespace: Any) -> Memory:
                 "status": {"nodeInfo": {"kubeletVersion": version}},
             }
         )
-        for name, version in (("new", "v1.36.3"), ("old", "v1.26.15"))
+        for name, version in (("new", "v1.36.3"), ("old", "v1.26.15"), ("refusing", "v1.28.15"))
     )
     made.policies.replace(policy_facts(each) for each in policies)
     return made

@@ -64,8 +64,7 @@ class Harm:
 
     async def _nowhere(self, prospect: _Prospect) -> Mapping[str, Finding]:
         """Policies whose node rule would leave the Pods no node."""
-        specs = ((each.key, each.spec) for each in prospect.adding)
-        ruling = [key for key, spec in specs if spec and spec.node_rule is NodeRule.REQUIRE]
+        ruling = [each.key for each in prospect.adding if _rules(each)]
         if not ruling:
             return {}
         places = self._inventory.places
@@ -115,3 +114,9 @@ class Harm:
         finding = Finding(Reason.WOULD_BREAK_AUTOSCALING, found.message)
         names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in prospect.adding if e.spec)
         return {key: finding for key, own in names if found.container in own}
+
+
+def _rules(policy: PolicyFacts) -> bool:
+    """Whether Pods with its parts run on some of the present nodes only."""
+    wish = policy.desired
+    return wish is not None and wish.node_rule is NodeRule.REQUIRE and not wish.field_dropped

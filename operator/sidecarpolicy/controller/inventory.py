@@ -262,7 +262,7 @@ class Inventory:
             before.capability if before else None, after.capability if after else None
         )
         if counted != self._tally:
-            blocks = bool(counted.capable) != bool(self._tally.capable)
+            blocks = counted.kinds != self._tally.kinds
             self._tally = counted
             for scope, policies in self._policies.items():
                 if policies.keys():

@@ -211,7 +211,7 @@ class Reconciler:
         async with self._slots:
             if await self._superseded(change, snapshot):
                 return Attempt(change, superseded=True)
-            if (idle := await self._idle(change)) is not None:
+            if (idle := await self._idle(change, snapshot)) is not None:
                 return self._rest(Attempt(change, idle=idle), digest, at_least=AGAIN_SECONDS)
             outcome = await self._write(change)
         self._inventory.dirty_scopes.pulse.beat()
@@ -272,13 +272,15 @@ class Reconciler:
         self._taken_out.note(change)
         return Attempt(change)
 
-    async def _idle(self, change: TemplateChange) -> Finding | None:
+    async def _idle(self, change: TemplateChange, snapshot: Snapshot) -> Finding | None:
         """Why the change would only make Pods roll for nothing, or None."""
         if (undone := self._foreign.undone(change)) is not None:
             return undone
         if change.ref.kind != DAEMON_SETS.kind or change.taken_out == change.policies:
             return None
-        return await self._daemons.idle(change.ref)
+        adding = change.policies - change.taken_out
+        wishes = [p.desired for p in snapshot.policies if p.desired and p.key in adding]
+        return await self._daemons.idle(change.ref, wishes)
 
     def _failed(self, change: TemplateChange, outcome: Outcome, digest: str) -> Attempt:
         finding = Finding(_REASONS[outcome.result], outcome.message)

@@ -98,8 +98,8 @@ class Strays:
             snapshots[namespace] = replace(whole, workloads=())
         snapshot = snapshots[namespace]
         node = self._inventory.nodes.get(pod["spec"].get("nodeName") or "")
-        capable = node is not None and node.capability.capable
-        lacking = dict.fromkeys(missed_by(pod, snapshot, capable=capable), MISSED_PARTS)
-        lacking |= broken_promises(pod, snapshot, capable=capable)
+        verdict = node.capability.verdict if node is not None else None
+        lacking = dict.fromkeys(missed_by(pod, snapshot, verdict=verdict), MISSED_PARTS)
+        lacking |= broken_promises(pod, snapshot, verdict=verdict)
         policies = [(each, lacking[each.key]) for each in snapshot.policies if each.key in lacking]
         return (Ref("Pod", namespace, meta["name"]), meta["uid"], policies) if lacking else None

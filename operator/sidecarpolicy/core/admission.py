@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from sidecarpolicy.api.models import ExistingJobs, TargetKind
 from sidecarpolicy.core import daemonset
+from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.case import Case, look
 from sidecarpolicy.core.decision import Decision, decide, verdict_on
 from sidecarpolicy.core.facts import Ref, WorkloadFacts, bare_facts
+from sidecarpolicy.core.fitness import ANYWHERE, fit_for, runs_on
 from sidecarpolicy.core.held import read_holds, rewritten
 from sidecarpolicy.core.inject import Action
 from sidecarpolicy.core.jsonpatch import Patch, difference
@@ -46,8 +48,8 @@ class View(Protocol):
     ) -> Snapshot:
         """The policies that could concern a template of the namespace; all, without labels."""
 
-    def capable(self, node: str) -> bool:
-        """Whether a node is known to run native sidecars."""
+    def verdict(self, node: str) -> Verdict | None:
+        """What a node does with a native sidecar; None for one that is not known."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,8 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
     if inherits and (marked or has_record(subject.template)):
         return UNCHANGED
     daemons_pod = subject.kind == TargetKind.DAEMON_SET and snapshot.creating
-    bound = daemons_pod or subject.node is not None
-    if bound and not (subject.node and view.capable(subject.node)):
-        return UNCHANGED  # it could only hang there
+    if daemons_pod or subject.node is not None:
+        snapshot = fit_for(snapshot, view.verdict(subject.node) if subject.node else None)
     case = look(facts, subject.template, snapshot)
     # Where the node is settled, a rule could only keep the Pod from it.
     case = replace(case, node_rule=subject.node is None, of_pod=not subject.path)
@@ -132,12 +133,11 @@ def _created(subject: Subject, facts: WorkloadFacts, snapshot: Snapshot, view: V
 
 
 def _fulfilled(pod: Template, view: View, namespace: str) -> Answer:
-    """A Pod whose template promised parts gets them; one that could only hang there does not."""
+    """A Pod whose template promised parts gets those that run on its node, if that is settled."""
     node = node_of(pod)
-    if node is not None and not view.capable(node):
-        return UNCHANGED
+    runs = runs_on(view.verdict(node)) if node is not None else ANYWHERE
     snapshot = view.snapshot(namespace, creating=True, labels=None)
-    injection = kept_promises(pod, snapshot, settled=node is not None)
+    injection = kept_promises(pod, snapshot, settled=node is not None, runs=runs)
     said = (
         _shortened(f"{key} not applied: {each.reason}: {each.message}")
         for key, found in injection.obstacles.items()

@@ -41,6 +41,10 @@ class Preflight:
     blocks: tuple[Block, ...] = ()
     reasons: Counter[Reason] = field(default_factory=Counter)
     warnings: tuple[Block, ...] = ()
+    dropped: Finding | None = None
+    """That the API server drops the field, said of a policy in mode Universal: it goes on with
+    the variant for that, so it blocks nothing.
+    """
 
     def everywhere(self, reason: Reason) -> Finding | None:
         """Why the policy works in no namespace at all; a gate that is off is everybody's."""
@@ -63,7 +67,11 @@ class Preflight:
 
 
 def preflight(
-    namespace: str, *, block: Finding | None, warning: Finding | None = None
+    namespace: str,
+    *,
+    block: Finding | None,
+    warning: Finding | None = None,
+    dropped: Finding | None = None,
 ) -> Preflight:
     """What was said in one namespace."""
     return Preflight(
@@ -71,6 +79,7 @@ def preflight(
         blocks=(Block(namespace, block),) if block is not None else (),
         reasons=Counter([block.reason] if block is not None else ()),
         warnings=(Block(namespace, warning),) if warning is not None else (),
+        dropped=dropped,
     )
 
 
@@ -79,12 +88,14 @@ def merged(all_of: Iterable[Preflight]) -> Preflight:
     tried, reasons = 0, Counter[Reason]()
     blocks: list[Block] = []
     warnings: list[Block] = []
+    dropped: Finding | None = None
     for each in all_of:
         tried += each.tried
         reasons.update(each.reasons)
         blocks += each.blocks
         warnings += each.warnings
-    return Preflight(tried, _first(blocks), reasons, _first(warnings))
+        dropped = dropped or each.dropped
+    return Preflight(tried, _first(blocks), reasons, _first(warnings), dropped)
 
 
 def _first(blocks: Iterable[Block]) -> tuple[Block, ...]:
@@ -119,6 +130,23 @@ def _said(status: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
         about = condition.get("type"), condition.get("reason")
         if condition.get("status") == "False" and about in _EVERYWHERE:
             yield EVERYWHERE, _told(condition)
+
+
+def field_dropped(status: Mapping[str, Any]) -> Finding | None:
+    """That the API server drops `restartPolicy` of init containers, by a status; or None."""
+    found = _cluster_capable(status)
+    about = found.get("status"), found.get("reason")
+    return _told(found) if about == ("False", Reason.API_SERVER_DROPS_FIELD) else None
+
+
+def tried(status: Mapping[str, Any]) -> bool:
+    """Whether the controller has said, in a status, what the cluster can do."""
+    return bool(_cluster_capable(status))
+
+
+def _cluster_capable(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    conditions = status.get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == "ClusterCapable"), {})
 
 
 def refused(status: Mapping[str, Any]) -> Mapping[tuple[str, str, str], Finding]:

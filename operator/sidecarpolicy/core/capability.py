@@ -12,6 +12,7 @@ without an event; 1.28, and a newer one with the gate off, refuses the Pod
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -246,24 +247,43 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class NodeTally:
-    """How many nodes there are, and how many are capable."""
+    """How many nodes there are, how many are capable, and how many refuse what is meant for those.
+
+    The others ignore the field, or nobody knows.
+    """
 
     capable: int = 0
     total: int = 0
+    rejecting: int = 0
+
+    @property
+    def ignoring(self) -> int:
+        """How many take a native sidecar for an ordinary init container, or are not known."""
+        return self.total - self.capable - self.rejecting
+
+    @property
+    def kinds(self) -> tuple[bool, bool, bool]:
+        """Which kinds of nodes there are: on that depends what policies can do at all."""
+        return self.capable > 0, self.ignoring > 0, self.rejecting > 0
 
     def changed(self, before: Capability | None, after: Capability | None) -> "NodeTally":
         """After a change of one node; None where it was not there yet, or is no more."""
         return NodeTally(
-            capable=self.capable + _one(after) - _one(before),
+            capable=self.capable + _is(after, Verdict.CAPABLE) - _is(before, Verdict.CAPABLE),
             total=self.total + (after is not None) - (before is not None),
+            rejecting=self.rejecting + _is(after, Verdict.REJECTS) - _is(before, Verdict.REJECTS),
         )
 
 
-def _one(found: Capability | None) -> int:
-    return int(found is not None and found.capable)
+def _is(found: Capability | None, verdict: Verdict) -> int:
+    return int(found is not None and found.verdict is verdict)
 
 
 def tally(capabilities: Iterable[Capability]) -> NodeTally:
     """Counts nodes by capability."""
-    flags = [each.capable for each in capabilities]
-    return NodeTally(capable=sum(flags), total=len(flags))
+    counted = Counter(each.verdict for each in capabilities)
+    return NodeTally(
+        capable=counted[Verdict.CAPABLE],
+        total=counted.total(),
+        rejecting=counted[Verdict.REJECTS],
+    )

@@ -6,13 +6,13 @@ fit into memory and a patch needs no GET.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sidecarpolicy.api.models import ClusterSidecarPolicySpec, SidecarPolicySpec
+from sidecarpolicy.api.models import ClusterSidecarPolicySpec, Mode, SidecarPolicySpec
 from sidecarpolicy.api.names import (
     CAPABILITY_LABEL,
     CLUSTER_KIND,
@@ -22,7 +22,7 @@ from sidecarpolicy.api.names import (
     OVERRIDE_ANNOTATION,
 )
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, refused, said
+from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, field_dropped, refused, said
 from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
@@ -135,9 +135,21 @@ class PolicyFacts:
     def _refused(self) -> Mapping[tuple[str, str, str], Finding]:
         return refused(self.status)
 
+    @property
+    def universal(self) -> bool:
+        """Whether it is of mode Universal."""
+        return self.spec is not None and self.spec.mode is Mode.UNIVERSAL
+
     @cached_property
     def _blocks(self) -> Mapping[str, Finding]:
-        return said(self.status)
+        """An API server that drops the field is no block for mode Universal, also where the
+        status is of the time before its spec was changed to that.
+        """
+        found = said(self.status)
+        if not self.universal:
+            return found
+        dropped = Reason.API_SERVER_DROPS_FIELD
+        return {where: each for where, each in found.items() if each.reason is not dropped}
 
     @property
     def kind(self) -> str:
@@ -280,7 +292,7 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
     meta = obj["metadata"]
     scope = meta.get("namespace", CLUSTER)
     model = SidecarPolicySpec if scope else ClusterSidecarPolicySpec
-    spec, invalid = None, ""
+    spec, invalid, status = None, "", obj.get("status") or {}
     try:
         spec = model.model_validate(obj.get("spec"))
     except ValidationError as error:
@@ -293,13 +305,28 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         version=version(meta),
         generation=meta.get("generation", 0),
         spec=spec,
-        desired=desired(policy_key(scope, meta["name"]), spec) if spec else None,
+        desired=_wish(policy_key(scope, meta["name"]), spec, status) if spec else None,
         invalid=invalid,
         remarks=_remarks(spec) if spec else (),
         deleting="deletionTimestamp" in meta,
         created=meta.get("creationTimestamp") or "",
-        status=obj.get("status") or {},
+        status=status,
     )
+
+
+def _wish(key: str, spec: SidecarPolicySpec, status: RawObject) -> Desired:
+    """What a policy wants. In mode Universal it depends on what its own status says of the API
+    server, by which controller and webhook agree, also after a restart of either.
+    """
+    dropped = spec.mode is Mode.UNIVERSAL and field_dropped(status) is not None
+    return desired(key, spec, field_dropped=dropped)
+
+
+def without_field_facts(policy: PolicyFacts) -> PolicyFacts:
+    """The policy as it will be once its status says that the API server drops the field."""
+    if policy.spec is None or not policy.universal:
+        return policy
+    return replace(policy, desired=desired(policy.key, policy.spec, field_dropped=True))
 
 
 def _remarks(spec: SidecarPolicySpec) -> tuple[Finding, ...]:

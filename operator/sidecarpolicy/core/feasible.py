@@ -98,7 +98,7 @@ def obstacle_at(template: RawObject, pins: Sequence[Pin]) -> Callable[[Place], s
     ruled = CAPABILITY_LABEL in selector or CAPABILITY_LABEL in json.dumps(required)
 
     def at(place: Place) -> str | None:
-        if ruled and place.labels.get(CAPABILITY_LABEL) != Verdict.CAPABLE.label:
+        if ruled and _kept_off(place, selector, required):
             return "cannot run native sidecars"
         for key, value in selector.items():
             if place.labels.get(key) != value:
@@ -114,6 +114,19 @@ def obstacle_at(template: RawObject, pins: Sequence[Pin]) -> Callable[[Place], s
         return None
 
     return at
+
+
+def _kept_off(place: Place, selector: Mapping[str, str], required: RawObject | None) -> bool:
+    """Whether it is a rule on our label that keeps a Pod off a place: the same place would suit it
+    if that said anything else.
+    """
+    said = place.labels.get(CAPABILITY_LABEL)
+    wanted = selector.get(CAPABILITY_LABEL, said)
+    if wanted != said:
+        return True
+    if required is None or _any_term(required, place):
+        return False
+    return any(_any_term(required, place.judged(verdict)) for verdict in Verdict)
 
 
 def _any_term(node_selector: RawObject, place: Place) -> bool:

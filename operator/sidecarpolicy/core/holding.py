@@ -4,12 +4,13 @@ Each answer is a finding for the policy's status, or None where nothing stands i
 Reads the case only; what follows from it is for core.decision to say.
 """
 
-from sidecarpolicy.api.models import InjectAt, NodeRule
+from sidecarpolicy.api.models import InjectAt, Mode, NodeRule
 from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.blocks import halted
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.case import Case, at_pods
+from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.failure import kept_out_by, stuck
 from sidecarpolicy.core.finding import Finding
@@ -32,7 +33,7 @@ def blocker(
         return paused
     if policy.spec.inject_at is InjectAt.POD and not webhook:
         return NO_WEBHOOK
-    return nowhere_to_run(policy.spec.node_rule, nodes)
+    return nowhere_to_run(policy.desired, nodes) if policy.desired is not None else None
 
 
 NO_WEBHOOK = Finding(
@@ -42,14 +43,27 @@ NO_WEBHOOK = Finding(
 )
 
 
-def nowhere_to_run(rule: NodeRule, nodes: NodeTally) -> Finding | None:
-    """That no node runs native sidecars, so that Pods with this rule could only wait; or None."""
-    if not nodes.total or nodes.capable or rule is NodeRule.NONE:
+def nowhere_to_run(wish: Desired, nodes: NodeTally) -> Finding | None:
+    """That no node runs Pods with these parts, so that their node rule lets them only wait; or
+    None. Where the API server drops the field, there is no rule, and no kubelet sees the field.
+    """
+    if not nodes.total or wish.node_rule is NodeRule.NONE or wish.field_dropped:
+        return None
+    if wish.mode is Mode.UNIVERSAL:
+        return _ALL_REJECT if nodes.rejecting == nodes.total else None
+    if nodes.capable:
         return None
     return Finding(
         Reason.NO_CAPABLE_NODES,
         f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
     )
+
+
+_ALL_REJECT = Finding(
+    Reason.NO_CAPABLE_NODES,
+    "all nodes refuse Pods with native sidecars, which mode Universal has, too; upgrade a kubelet "
+    "to 1.29 or later, with its feature gate SidecarContainers on",
+)
 
 
 def pause_of(policy: PolicyFacts) -> Finding | None:

@@ -154,6 +154,15 @@ def missing_in_pod(draft: Draft, part: str) -> bool:
     return part.startswith(POD_PARTS) and not rule_holds(draft, Rule(part.removeprefix(POD_PARTS)))
 
 
+def rule_allows(part: str, verdict: Verdict | None) -> bool:
+    """Whether the rule of a part in POD_PARTS lets a Pod run on a node of which this is known."""
+    if verdict is None:
+        return False
+    expression = _expression(Rule(part.removeprefix(POD_PARTS)))
+    listed = verdict.label in expression["values"]
+    return listed if expression["operator"] == "In" else not listed
+
+
 def remove_rule(draft: Draft, part: str, digest: str) -> None:
     """Takes the rule out again; a term that consisted of it alone goes too."""
     if part.startswith(POD_PARTS):

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from sidecarpolicy.core.case import case_of
 from sidecarpolicy.core.decision import Decision, decide
-from sidecarpolicy.core.facts import Ref, WorkloadFacts
+from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import nowhere_to_run
 from sidecarpolicy.core.snapshot import Snapshot
@@ -172,14 +172,19 @@ def _named(change: TemplateChange) -> TemplateChange:
 def _scene(snapshot: Snapshot) -> Any:
     """All of a snapshot that counts for every decision, as a value to compare."""
     whole = tuple(getattr(snapshot, name) for name in _WHOLE)
-    # A policy's spec is told by its generation; its status, which changes often, decides nothing.
+    # A policy's spec is told by its generation. Of its status, which changes often, counts only
+    # whether the API server drops the field, which its revision tells.
     policies = tuple(
-        (each.scope, each.key, each.uid, each.generation, each.created, each.deleting)
+        (each.scope, each.key, each.uid, each.generation, each.created, each.deleting, _wish(each))
         for each in snapshot.policies
     )
-    rules = {each.spec.node_rule for each in snapshot.policies if each.spec is not None}
-    nodes = tuple(nowhere_to_run(rule, snapshot.nodes) for rule in sorted(rules))
+    wishes = (each.desired for each in snapshot.policies)
+    nodes = tuple(nowhere_to_run(wish, snapshot.nodes) for wish in wishes if wish is not None)
     return whole, policies, nodes
+
+
+def _wish(policy: PolicyFacts) -> str:
+    return policy.desired.revision if policy.desired is not None else ""
 
 
 def _by_workload(snapshot: Snapshot) -> Mapping[Ref, Any]:

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.autoscaling import Autoscaler
+from sidecarpolicy.core.blocks import tried
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.gate import Gate
 from sidecarpolicy.core.held import Hold
 from sidecarpolicy.core.origin import Origin
 from sidecarpolicy.core.standing import Refusal
@@ -28,6 +31,22 @@ def blocked_by_status(policies: Iterable[PolicyFacts], namespace: str) -> Mappin
     """What the policies' own statuses say of a namespace."""
     found = ((each.key, each.block(namespace)) for each in policies)
     return {key: block for key, block in found if block is not None}
+
+
+def untried(policies: Iterable[PolicyFacts], gate: Gate) -> Mapping[str, Finding]:
+    """What waits until the controller has said, in the policies' statuses, whether the API server
+    keeps the field: an owner's request must not be refused for a probe that goes with it. `gate`
+    is what is known otherwise; an API server whose version says that it keeps it is not waited for.
+    """
+    if gate is Gate.ON:
+        return {}
+    waiting = (each for each in policies if each.universal and not tried(each.status))
+    return {each.key: _UNTRIED for each in waiting}
+
+
+_UNTRIED = Finding(
+    Reason.PREFLIGHT, "whether the API server keeps the field is tried as a dry run first"
+)
 
 
 @dataclass(frozen=True)

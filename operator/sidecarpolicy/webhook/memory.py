@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from sidecarpolicy.core.capability import RULES, NodeTally, Rules, capability, tally
+from sidecarpolicy.core.capability import RULES, NodeTally, Rules, Verdict, capability, tally
 from sidecarpolicy.core.facts import (
     CLUSTER,
     NamespaceFacts,
@@ -21,9 +21,10 @@ from sidecarpolicy.core.facts import (
     node_facts,
     policy_facts,
 )
+from sidecarpolicy.core.gate import by_version
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.core.shortlist import Shortlist
-from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status
+from sidecarpolicy.core.snapshot import Snapshot, blocked_by_status, untried
 
 Fact = TypeVar("Fact", NamespaceFacts, NodeFacts, PolicyFacts)
 
@@ -105,7 +106,10 @@ class Memory:
         return Snapshot(
             namespace=namespace,
             policies=policies,
-            blocked=blocked_by_status(policies, namespace),
+            blocked={
+                **untried(policies, by_version(self._rules.api_server)),
+                **blocked_by_status(policies, namespace),
+            },
             obedient=True,
             nodes=self._tally,
             excluded=known is None or self._exclusions.covers(namespace),
@@ -114,10 +118,10 @@ class Memory:
             creating=creating,
         )
 
-    def capable(self, node: str) -> bool:
-        """Whether a node is known to run native sidecars."""
+    def verdict(self, node: str) -> Verdict | None:
+        """What a node does with a native sidecar; None for one that is not known."""
         known = self.nodes.held.get(node)
-        return known is not None and known.capability.capable
+        return known.capability.verdict if known is not None else None
 
     def judge_by(self, api_server: str) -> None:
         """Judges all nodes anew by another version of the API server."""

@@ -204,6 +204,7 @@ def test_only_capable_nodes_count_as_capable() -> None:
     versions = ("v1.36.3", "v1.31.0", "v1.28.15", "v1.26.15", "nonsense")
     counted = tally(capability(Kubelet(each)) for each in versions)
     assert (counted.capable, counted.total) == (2, 5)
+    assert (counted.ignoring, counted.rejecting) == (2, 1)
 
 
 def test_a_tally_that_follows_changes_is_the_tally_of_what_is_there() -> None:

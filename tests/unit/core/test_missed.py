@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.facts import policy_facts
 from sidecarpolicy.core.missed import missed_by
 from sidecarpolicy.core.snapshot import Snapshot
@@ -31,7 +32,7 @@ def known(**fields: Any) -> Snapshot:
 
 @pytest.mark.parametrize("meta", [{}, DAEMON], ids=["on its own", "of a daemon"])
 def test_a_pod_younger_than_its_policy_missed_it(meta: JSON) -> None:
-    assert missed_by(pod(**meta), known(), capable=True) == {KEY}
+    assert missed_by(pod(**meta), known(), verdict=Verdict.CAPABLE) == {KEY}
 
 
 OURS = {"annotations": {"sidecarpolicy.dev/injected": "{}"}}
@@ -39,20 +40,20 @@ OPTED_OUT = {"annotations": {"sidecarpolicy.dev/inject": "false"}}
 
 
 @pytest.mark.parametrize(
-    ("made", "view", "capable"),
+    ("made", "view", "verdict"),
     [
-        (pod(creationTimestamp=BEFORE), known(), True),
-        (pod(**OURS), known(), True),
-        (pod(**OPTED_OUT), known(), True),
-        (pod(**DAEMON), known(), False),
-        (pod(), known(selector={"matchLabels": {"app": "db"}}), True),
-        (pod(), known(sidecars=[{"name": "web", "image": "x"}]), True),
-        (pod(), replace(known(), excluded=True), True),
+        (pod(creationTimestamp=BEFORE), known(), Verdict.CAPABLE),
+        (pod(**OURS), known(), Verdict.CAPABLE),
+        (pod(**OPTED_OUT), known(), Verdict.CAPABLE),
+        (pod(**DAEMON), known(), Verdict.IGNORES),
+        (pod(), known(selector={"matchLabels": {"app": "db"}}), Verdict.CAPABLE),
+        (pod(), known(sidecars=[{"name": "web", "image": "x"}]), Verdict.CAPABLE),
+        (pod(), replace(known(), excluded=True), Verdict.CAPABLE),
     ],
     ids=[
         "is older", "has a record", "opted out", "is a daemon's on a node that cannot",
         "is not selected", "has a conflict", "is in an excluded namespace",
     ],
 )  # fmt: skip
-def test_a_pod_missed_nothing_that(made: JSON, view: Snapshot, capable: bool) -> None:
-    assert missed_by(made, view, capable=capable) == frozenset()
+def test_a_pod_missed_nothing_that(made: JSON, view: Snapshot, verdict: Verdict) -> None:
+    assert missed_by(made, view, verdict=verdict) == frozenset()

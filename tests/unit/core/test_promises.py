@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core import capability
 from sidecarpolicy.core.admission import admit
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import node_facts, policy_facts
@@ -225,16 +226,18 @@ def test_a_bound_pod_is_not_given_the_rule_either() -> None:
     assert admitted(pod, memory(), kind="Pod") == pod
 
 
-def lacking(pod: JSON, *, capable: bool = True, **fields: Any) -> dict[str, Reason]:
+def lacking(
+    pod: JSON, *, verdict: capability.Verdict = capability.Verdict.CAPABLE, **fields: Any
+) -> dict[str, Reason]:
     seen = snapshot(policies=(policy(injectAt="Pod"),), **fields)
-    found = broken_promises(pod, seen, capable=capable)
+    found = broken_promises(pod, seen, verdict=verdict)
     return {key: each.reason for key, each in found.items()}
 
 
-@pytest.mark.parametrize("capable", [True, False])
-def test_a_pod_that_has_not_what_was_promised_missed_it(capable: bool) -> None:
+@pytest.mark.parametrize("verdict", [capability.Verdict.CAPABLE, capability.Verdict.IGNORES])
+def test_a_pod_that_has_not_what_was_promised_missed_it(verdict: capability.Verdict) -> None:
     pod = promising(nodeName="n")
-    assert lacking(pod, capable=capable) == {KEY: Reason.MISSED_ADMISSION}
+    assert lacking(pod, verdict=verdict) == {KEY: Reason.MISSED_ADMISSION}
 
 
 def test_a_pod_that_could_not_have_what_was_promised_says_why() -> None:
@@ -244,11 +247,11 @@ def test_a_pod_that_could_not_have_what_was_promised_says_why() -> None:
 
 def test_a_pod_without_its_node_rule_is_a_problem_only_where_it_cannot_run() -> None:
     pod = ruleless()
-    assert lacking(pod, capable=False) == {}  # it waits for a node
+    assert lacking(pod, verdict=capability.Verdict.IGNORES) == {}  # it waits for a node
     pod["spec"]["nodeName"] = "n"
-    assert lacking(pod, capable=True) == {}
+    assert lacking(pod, verdict=capability.Verdict.CAPABLE) == {}
     seen = snapshot(policies=(policy(),))
-    (found,) = broken_promises(pod, seen, capable=False).values()
+    (found,) = broken_promises(pod, seen, verdict=capability.Verdict.IGNORES).values()
     assert found.reason is Reason.MISSED_ADMISSION
     assert "without its node rule" in found.message
     assert "node n" in found.message

@@ -60,7 +60,23 @@ def told(world: Snapshot) -> Snapshot:
     return replace(world, policies=(world.policies[0], policy_facts(made)))
 
 
+def dropping(world: Snapshot) -> Snapshot:
+    """The API server drops the field, as the policy's status says now."""
+    condition = {
+        "type": "ClusterCapable",
+        "status": "False",
+        "reason": "ApiServerDropsField",
+        "message": "dropped",
+    }
+    made = policy_object(mode="Universal", sidecars=[sidecar(command=["run"])], generation=6)
+    status = {"conditions": [condition]} if world.policies[-1].universal else {}
+    return replace(world, policies=(world.policies[0], policy_facts(made | {"status": status})))
+
+
 CHANGES = [
+    dropping,
+    dropping,
+    setting(nodes=NodeTally(0, 4, 4)),
     setting(policies=policies(sidecars=[sidecar("courier")], generation=2)),
     setting(policies=policies(paused=True, generation=3)),
     setting(policies=policies(rollout={"maxConcurrent": 3}, generation=4)),

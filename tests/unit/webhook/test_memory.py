@@ -3,7 +3,7 @@
 import pytest
 
 from sidecarpolicy.controller.judge import Judge
-from sidecarpolicy.core.capability import Rules, Strategy
+from sidecarpolicy.core.capability import Rules, Strategy, Verdict
 from sidecarpolicy.core.facts import NodeFacts
 from sidecarpolicy.core.featuregate import Gate, Reading
 from sidecarpolicy.core.labels import node_patch
@@ -33,7 +33,7 @@ def test_what_the_controller_read_of_a_kubelet_counts_here_too(kubelet: str, gat
     judge.hear(node, Reading(kubelet, "boot-1", gate))
     judged = judge.again(node)
     held.nodes.store(held.nodes.facts(labelled(judged, kubelet)))
-    assert held.capable("n1") is judged.capability.capable
+    assert held.verdict("n1") is judged.capability.verdict
     assert held.nodes.held["n1"].capability == judged.capability
 
 
@@ -41,7 +41,7 @@ def test_where_metrics_are_switched_off_nothing_that_was_read_counts() -> None:
     held = memory(Rules(frozenset({Strategy.VERSION})))
     record = {"sidecarpolicy.dev/feature-gate": Reading("v1.31.0", "boot-1", Gate.OFF).text()}
     held.nodes.store(held.nodes.facts(node_object("v1.31.0", annotations=record)))
-    assert held.capable("n1")
+    assert held.verdict("n1") is Verdict.CAPABLE
 
 
 def test_nodes_are_judged_anew_when_the_api_server_is_another() -> None:
@@ -51,7 +51,8 @@ def test_nodes_are_judged_anew_when_the_api_server_is_another() -> None:
     for version in ("v1.31.9", "v1.32.0", "v1.31.9"):
         held.judge_by(version)
         tally = held.snapshot("shop", creating=True, labels={}).nodes
-        capable.append((held.capable("n1"), tally.capable, tally.total))
+        capable.append((held.verdict("n1") is Verdict.CAPABLE, tally.capable, tally.total))
     assert capable == [(False, 0, 1), (True, 1, 1), (False, 0, 1)]
     held.nodes.store(held.nodes.facts(node_object("nonsense", name="n2")))
-    assert not held.capable("n2")
+    assert held.verdict("n2") is Verdict.UNKNOWN
+    assert held.verdict("n3") is None

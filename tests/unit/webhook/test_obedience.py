@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sidecarpolicy.core.facts import policy_facts
 from tests.support.admission import names, pod
 from tests.support.builders import policy_object
 from tests.support.cluster import deployment
@@ -28,10 +29,19 @@ def condition(type_: str, reason: str, value: str = "False") -> JSON:
     )
 
 
-def added(policy: JSON, obj: JSON, *, kind: str = "Deployment", old: JSON | None = None) -> int:
+def added(
+    policy: JSON,
+    obj: JSON,
+    *,
+    kind: str = "Deployment",
+    old: JSON | None = None,
+    server: str = "v1.36.3",
+) -> int:
     """How many init containers there are more."""
     before = obj["spec"] if kind == "Pod" else obj["spec"]["template"]["spec"]
-    stored = admitted(obj, memory(policy), kind=kind, old=old)["spec"]
+    view = memory(policy)
+    view.judge_by(server)
+    stored = admitted(obj, view, kind=kind, old=old)["spec"]
     after = stored if kind == "Pod" else stored["template"]["spec"]
     return len(names(after)) - len(names(before))
 
@@ -77,3 +87,40 @@ def test_a_change_of_a_workload_that_was_refused_passes_and_others_get_their_sid
     assert added(told, deployment("other")) == 1
     other = saying(problems=[{**refusal, "reason": "NotSettled"}])
     assert added(other, changed, old=deployment()) == 1
+
+
+def universal(policy: JSON) -> JSON:
+    command = {"name": "shipper", "image": "shipper:1", "command": ["ship"]}
+    return {**policy, "spec": {**policy["spec"], "mode": "Universal", "sidecars": [command]}}
+
+
+DROPS = condition("ClusterCapable", "ApiServerDropsField")
+KEEPS = condition("ClusterCapable", "Capable", "True")
+STRIPPED = condition("ClusterCapable", "StrippedByWebhook")
+
+
+@pytest.mark.parametrize(
+    ("policy", "server", "waits"),
+    [
+        pytest.param(saying(), "v1.31.0", True, id="nobody knows yet"),
+        pytest.param(saying(), "", True, id="not even a version"),
+        pytest.param(saying(), "v1.36.3", False, id="its version says so"),
+        pytest.param(KEEPS, "v1.31.0", False, id="it keeps the field"),
+        pytest.param(DROPS, "v1.31.0", False, id="it drops the field"),
+        pytest.param(STRIPPED, "v1.36.3", True, id="a webhook strips it"),
+    ],
+)
+def test_a_policy_in_mode_universal_waits_until_the_api_server_is_known(
+    policy: JSON, server: str, waits: bool
+) -> None:
+    assert (added(universal(policy), deployment(), server=server) == 0) is waits
+
+
+def test_what_the_api_server_does_decides_the_revision() -> None:
+    revisions = {
+        each.revision
+        for status in (saying(), KEEPS, DROPS)
+        if (each := policy_facts(universal(status)).desired)
+    }
+    assert len(revisions) == 2
+    assert policy_facts(DROPS).desired == policy_facts(KEEPS).desired
