@@ -17,29 +17,25 @@ from math import inf
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.controller.backoff import Backoff
-from sidecarpolicy.controller.dryruns import IN_FLIGHT, DryRuns
+from sidecarpolicy.controller.dryruns import IN_FLIGHT
+from sidecarpolicy.controller.examiner import Examiner
 from sidecarpolicy.controller.inventory import Inventory
-from sidecarpolicy.controller.questions import Basis, Known, Question, askable, kept
+from sidecarpolicy.controller.questions import Basis, Known, Question, askable, kept, kept_drop
 from sidecarpolicy.controller.webhooks import WebhookMirror
 from sidecarpolicy.core import blocks
-from sidecarpolicy.core.blame import finding_of
 from sidecarpolicy.core.facts import CLUSTER, PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
-from sidecarpolicy.core.gate import Gate, by_comparison
-from sidecarpolicy.core.inquiry import Verdict, inquire, samples
-from sidecarpolicy.core.reading import Answer
+from sidecarpolicy.core.inquiry import samples
 from sidecarpolicy.core.snapshot import Snapshot
 from sidecarpolicy.core.standing import Standing
 from sidecarpolicy.core.summary import Summary
-from sidecarpolicy.core.suspects import Hook, Scene, Suspect, concerned, suspects
+from sidecarpolicy.core.suspects import Hook, concerned
 from sidecarpolicy.process.life import first_to_end
 
 log = logging.getLogger(__name__)
 
 _WAITING = Finding(Reason.PREFLIGHT, "a Pod with its sidecars is tried as a dry run first")
 _WAKE_SECONDS = 30.0
-_OF_ALL = frozenset({Reason.INVALID, Reason.API_SERVER_DROPS_FIELD})
-"""What a Pod in our own namespace says about all others, too."""
 _OF_MANY = frozenset({Reason.STRIPPED_BY_WEBHOOK, Reason.API_SERVER_DROPS_FIELD})
 """What ends for many at once."""
 
@@ -74,11 +70,10 @@ class Preflight:
         self._webhooks = webhooks
         webhooks.changed = self._webhooks_changed
         self._home = home
-        self._dry_runs = DryRuns(api)
+        self._examiner = Examiner(api, inventory, webhooks, home=home)
         self._known: defaultdict[str, dict[str, Known]] = defaultdict(dict)
         self._asked: defaultdict[str, dict[str, Question]] = defaultdict(dict)
         self._unsettled: set[tuple[str, str]] = set()
-        self._cleared: dict[tuple[str, str], Hook] = {}
         self._seen_by: dict[str, tuple[Mapping[str, str], tuple[Hook, ...]]] = {}
         self._queue: asyncio.Queue[Question] = asyncio.Queue()
         self._webhooks_at = -inf
@@ -100,7 +95,7 @@ class Preflight:
         if known.block is not None:
             return known.block
         proved = known.question.basis == self._basis(policy, snapshot, sampled=True)
-        return None if proved else _WAITING
+        return None if proved and known.suits(policy) else _WAITING
 
     def consider(
         self, snapshot: Snapshot, standings: Mapping[str, Sequence[Standing]]
@@ -205,48 +200,12 @@ class Preflight:
             if not self._wanted(question):
                 continue
             try:
-                known = await self._answer(question)
+                known = await self._examiner.answer(question)
             except Exception:
                 log.exception("%s in %r: internal error", question.policy, question.namespace)
                 known = Known(question, open=True)
             if self._wanted(question):
                 self._learn(known)
-
-    async def _answer(self, question: Question) -> Known:
-        found = (self._inventory.workload(ref) for ref in question.workloads)
-        inquiry = inquire(question.policy, [each for each in found if each is not None])
-        verdict = await self._dry_runs.carry_out(inquiry, namespace=question.namespace)
-        asked = self._suspects(question, verdict)
-        if verdict.answer is Answer.PRESERVED:
-            sure = (each.hook for each in asked if each.certain)
-            self._cleared |= {(each.configuration, each.name): each for each in sure}
-        gate = await self._gate(question) if verdict.answer is Answer.LOST else Gate.UNKNOWN
-        quota = Finding(Reason.QUOTA_EXCEEDED, verdict.quota) if verdict.quota else None
-        block = finding_of(verdict, gate=gate, suspects=asked)
-        if question.namespace == self._home and block and block.reason not in _OF_ALL:
-            block = None
-        return Known(
-            question,
-            block=block,
-            warning=quota,
-            open=verdict.answer is Answer.INCONCLUSIVE,
-            since=time.monotonic(),
-        )
-
-    def _suspects(self, question: Question, verdict: Verdict) -> Sequence[Suspect]:
-        """The webhooks that were asked about the Pod, the likeliest suspects first."""
-        scene = Scene(question.namespace, question.basis.labels, verdict.labels)
-        return suspects(self._webhooks.hooks, scene, cleared=self._cleared.values())
-
-    async def _gate(self, question: Question) -> Gate:
-        """Whether it is the API server itself that drops the field."""
-        known = await self._dry_runs.gate()
-        if known is not Gate.UNKNOWN or question.namespace == self._home:
-            return known
-        verdict = await self._dry_runs.carry_out(inquire(question.policy, ()), namespace=self._home)
-        labels = self._labels(self._home)
-        there = suspects(self._webhooks.hooks, Scene(self._home, labels, verdict.labels))
-        return by_comparison(verdict.answer, webhooks_there=bool(there))
 
     def _labels(self, namespace: str) -> Mapping[str, str]:
         facts = self._inventory.namespaces.get(namespace)
@@ -257,7 +216,8 @@ class Preflight:
         question = known.question
         before = self._known[question.namespace].get(question.policy.key)
         if known.open:
-            known = replace(known, block=kept(before, question))
+            block, dropped = kept(before, question), kept_drop(before, question)
+            known = replace(known, block=block, dropped=dropped)
         del self._asked[question.namespace][question.policy.key]
         self._known[question.namespace][question.policy.key] = known
         self._settle(known)
@@ -294,6 +254,9 @@ class Preflight:
         elif before is not None and before.block is not None:
             log.info("%s is blocked no more in namespace %r", question.policy, question.namespace)
             self._wake(before.block.reason)
+        if before is not None and before.dropped is not None and known.dropped is None:
+            log.info("%s: the API server keeps the field now", question.policy)
+            self._wake(before.dropped.reason)
         home = question.namespace == self._home
         self._inventory.dirty_scopes.mark(CLUSTER if home else question.namespace)
 
@@ -304,8 +267,8 @@ class Preflight:
         now = time.monotonic()
         for namespace, key in self._unsettled:
             known = self._known[namespace][key]
-            same = known.block is not None and known.block.reason is reason
-            if same and now - known.since > _WAKE_SECONDS:
+            reasons = {each.reason for each in (known.block, known.dropped) if each is not None}
+            if reason in reasons and now - known.since > _WAKE_SECONDS:
                 self._ask(known.question)
 
     async def _retry(self) -> None:
@@ -334,7 +297,9 @@ class Preflight:
         known = self._known[namespace].get(key)
         if known is None:
             return blocks.Preflight()
-        return blocks.preflight(namespace, block=known.block, warning=known.warning)
+        return blocks.preflight(
+            namespace, block=known.block, warning=known.warning, dropped=known.dropped
+        )
 
     def of_all(self, policy: PolicyFacts, summary: Summary) -> Summary | None:
         """The summary of a cluster policy. Where it selects nothing yet, with what a Pod in our
@@ -350,6 +315,7 @@ class Preflight:
             self._ask(question)
             return None
         known = self._known[self._home][policy.key]
-        if known.block is None:
+        if known.block is None and known.dropped is None:
             return summary
-        return replace(summary, preflight=blocks.preflight(CLUSTER, block=known.block))
+        found = blocks.preflight(CLUSTER, block=known.block, dropped=known.dropped)
+        return replace(summary, preflight=found)

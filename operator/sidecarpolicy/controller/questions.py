@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sidecarpolicy.api.models import ClusterSidecarPolicySpec
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.blocks import field_dropped
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.selection import matches
@@ -60,11 +61,19 @@ class Known:
     warning: Finding | None = None
     open: bool = False
     since: float = 0.0
+    dropped: Finding | None = None
+    """That the API server drops the field, where the policy has a variant for that, which is what
+    `block` is about then.
+    """
 
     @property
     def settled(self) -> bool:
         """Whether nobody has to ask again as long as the basis is the same."""
-        return self.block is None and not self.open
+        return self.block is None and self.dropped is None and not self.open
+
+    def suits(self, policy: PolicyFacts) -> bool:
+        """Whether it is about the variant that the policy takes by its status as that is now."""
+        return policy.desired is not None and policy.desired.field_dropped is bool(self.dropped)
 
     def answers(self, question: Question) -> bool:
         """Whether it still counts. What was said of workloads counts when they are gone, too."""
@@ -100,3 +109,11 @@ def kept(before: Known | None, question: Question) -> Finding | None:
     policy = question.policy
     same = policy.status.get("revision") == question.basis.revision
     return policy.block(question.namespace) if same else None
+
+
+def kept_drop(before: Known | None, question: Question) -> Finding | None:
+    """What was known of the API server, where no answer came."""
+    if before is not None:
+        return before.dropped
+    policy = question.policy
+    return field_dropped(policy.status) if policy.universal else None

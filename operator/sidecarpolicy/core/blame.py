@@ -37,7 +37,18 @@ _DROPPED: Final = (
     "the API server drops restartPolicy of init containers: its feature gate SidecarContainers is "
     "off; turn it on, or upgrade the API server to 1.29 or later"
 )
+_WITHOUT: Final = (
+    "the API server drops restartPolicy of init containers, so all sidecars run as ordinary "
+    "containers: they start with the application, may end before it, and keep Jobs from completing "
+    "unless they end by themselves; turn its feature gate SidecarContainers on, or upgrade it to "
+    "1.29 or later"
+)
 _STRIPPED: Final = "something removes restartPolicy of sidecars when Pods are created"
+
+
+def without_field() -> Finding:
+    """What an API server that drops the field means for a policy in mode Universal."""
+    return Finding(Reason.API_SERVER_DROPS_FIELD, _WITHOUT)
 
 
 def _named(suspects: Sequence[Suspect]) -> str:

@@ -78,7 +78,8 @@ def inquire(policy: PolicyFacts, workloads: Sequence[WorkloadFacts]) -> Inquiry:
     """Asks about a policy, on the workloads that it selects, if any."""
     if policy.desired is None:
         return Verdict(Answer.INCONCLUSIVE, policy.invalid)
-    sidecars = tuple(names(policy.desired.sidecars))
+    # In the variant for an API server that drops the field, there is none to be kept.
+    sidecars = () if policy.desired.field_dropped else tuple(names(policy.desired.sidecars))
     blamed: Verdict | None = None
     for workload in workloads:
         found = yield from _tried(sample_of(workload, policy.desired), sidecars)
@@ -105,7 +106,7 @@ def _tried(
         return None
     labels = sample.injected["metadata"]["labels"]
     reading = yield Trial(sample.injected, sidecars)
-    if reading.answer in _SAID_LAST:
+    if reading.answer in _SAID_LAST and sidecars:
         loud = yield Trial(made_loud(sample.injected, sidecars), sidecars)
         if loud.answer is Answer.LOST:
             return Verdict(Answer.LOST, loud.message, labels=labels)

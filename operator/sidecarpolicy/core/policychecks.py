@@ -60,6 +60,8 @@ def _faults(obj: RawObject, now: float) -> Iterator[tuple[Reason | None, str]]:
     for name, bad in _CONDITIONS:
         each = conditions.get(name, {"status": "False" if bad == "True" else "Unknown"})
         message = each.get("message") or "nothing is said about it"
+        if name == "ClusterCapable" and _works(conditions):
+            continue
         if (each["status"] == "True") is (bad == "True") and message not in told:
             told.add(message)
             yield _reason(each), f"{name} is {each['status']}: {message}"
@@ -68,6 +70,11 @@ def _faults(obj: RawObject, now: float) -> Iterator[tuple[Reason | None, str]]:
     failed = (status.get("workloads") or {}).get("failed", 0)
     if failed:
         yield Reason.WORKLOADS_FAILED, f"workloads that failed their rollout: {failed}"
+
+
+def _works(conditions: Mapping[str, RawObject]) -> bool:
+    """Whether a policy works, whatever the cluster cannot do: one in mode Universal may."""
+    return conditions.get("Ready", {}).get("status") == "True"
 
 
 def _title(entry: RawObject) -> str:

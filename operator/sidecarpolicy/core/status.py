@@ -82,7 +82,9 @@ def _conditions(
     accepted = _accepted(policy, summary.preflight, excluded)
     capable = _cluster_capable(policy, summary.preflight, nodes)
     ready = _ready(policy, summary, nodes, webhook=webhook)
-    culprit = next((each for each in (accepted, capable) if not each.ok), ready)
+    harmless = summary.preflight.dropped is not None
+    checked = (accepted,) if harmless else (accepted, capable)
+    culprit = next((each for each in checked if not each.ok), ready)
     complete = _rollout_complete(summary)
     return [
         replace(culprit, type="Ready"),
@@ -108,7 +110,8 @@ def _progress(
     heals once the cluster changes (a node, a webhook), is not: Ready says it. kstatus reads the
     first as Failed, the second as InProgress.
     """
-    hopeless = next((e for e in (accepted, capable) if not e.ok and e.reason in _HOPELESS), None)
+    checked = (accepted,) if summary.preflight.dropped is not None else (accepted, capable)
+    hopeless = next((e for e in checked if not e.ok and e.reason in _HOPELESS), None)
     on_the_way = summary.counts[State.PENDING] + summary.counts[State.UPDATING]
     moving = on_the_way - summary.waits.total()
     stopped = _stopped(policy, summary)
@@ -149,7 +152,8 @@ def _accepted(policy: PolicyFacts, preflight: Preflight, excluded: bool) -> Cond
 def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally) -> Condition:
     """Whether native sidecars can run at all: in the API server, past webhooks, on a node."""
     for reason in (Reason.API_SERVER_DROPS_FIELD, Reason.STRIPPED_BY_WEBHOOK):
-        lost = preflight.everywhere(reason)
+        dropped = preflight.dropped if reason is Reason.API_SERVER_DROPS_FIELD else None
+        lost = preflight.everywhere(reason) or dropped
         if lost is not None:
             return Condition("ClusterCapable", False, lost.reason, lost.message)
     found = blocker(policy, nodes, creating=True)
@@ -157,8 +161,23 @@ def _cluster_capable(policy: PolicyFacts, preflight: Preflight, nodes: NodeTally
         return Condition("ClusterCapable", False, found.reason, found.message)
     if not nodes.total:
         return Condition("ClusterCapable", True, Reason.NO_NODES, "the cluster has no nodes yet")
+    return Condition("ClusterCapable", True, Reason.CAPABLE, _nodes(policy, nodes))
+
+
+def _nodes(policy: PolicyFacts, nodes: NodeTally) -> str:
+    """What nodes do with the policy's Pods."""
     message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
-    return Condition("ClusterCapable", True, Reason.CAPABLE, message)
+    if not policy.universal:
+        return message
+    others = (
+        f"{number} {what}"
+        for number, what in (
+            (nodes.ignoring, "run them as ordinary containers"),
+            (nodes.rejecting, "refuse such Pods"),
+        )
+        if number
+    )
+    return ", ".join((message, *others))
 
 
 def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally, *, webhook: bool) -> Condition:
@@ -169,7 +188,8 @@ def _ready(policy: PolicyFacts, summary: Summary, nodes: NodeTally, *, webhook: 
     found = found or summary.preflight.worst or summary.denial
     if found is not None:
         return Condition("Ready", False, found.reason, found.message)
-    message = f"{nodes.capable} of {nodes.total} nodes run native sidecars"
+    dropped = summary.preflight.dropped
+    message = dropped.message if dropped is not None else _nodes(policy, nodes)
     return Condition("Ready", True, Reason.READY, message)
 
 

@@ -40,7 +40,7 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
     What the API server refuses even here is the policy's own fault. The container fits the
     restricted Pod Security Standard, so that only the policy's own parts can violate it.
     """
-    labels = dict(policy.spec.selector.match_labels) if policy.spec is not None else {}
+    labels = dict(neutral_labels(policy))
     app = sorted(desired.app_containers) or [_PROBE]
     template: JSON = {
         "metadata": {"labels": labels},
@@ -54,6 +54,11 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
         },
     }
     return _sample(template, desired, name=_PROBE)
+
+
+def neutral_labels(policy: PolicyFacts) -> Mapping[str, str]:
+    """Labels of a Pod of no workload that the policy could select."""
+    return policy.spec.selector.match_labels if policy.spec is not None else {}
 
 
 def bare_sample(labels: Mapping[str, str]) -> Sample:
