@@ -6,7 +6,7 @@ Reads everything once, a page at a time, and keeps only what carries something o
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecarpolicy.api.names import CAPABILITY_LABEL, INJECTED_LABEL
+from sidecarpolicy.api.names import INJECTED_LABEL
 from sidecarpolicy.cli.uninstall_objects import Objects
 from sidecarpolicy.cli.uninstall_steps import Action, State, Step
 from sidecarpolicy.cluster.resources import (
@@ -20,6 +20,7 @@ from sidecarpolicy.cluster.resources import (
     Resource,
 )
 from sidecarpolicy.core.facts import Ref, controlling_owner
+from sidecarpolicy.core.noderule import needs_label
 from sidecarpolicy.core.removal import marked, of_users, ours, removal, waits_for_owner
 
 JSON = dict[str, Any]
@@ -95,7 +96,7 @@ class Traces:
         if not marked(job, kind=JOBS.kind) or removal(job, kind=JOBS.kind).facts.over:
             return None
         message = "it keeps its sidecars until it ends"
-        if self._node_labels and CAPABILITY_LABEL in str(job["spec"]["template"]["spec"]):
+        if self._node_labels and needs_label(job["spec"]["template"]["spec"]):
             message += "; Pods that it is yet to create will wait for a node label that is gone"
         return _stays(JOBS, job["metadata"], message)
 

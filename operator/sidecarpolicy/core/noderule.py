@@ -154,6 +154,21 @@ def missing_in_pod(draft: Draft, part: str) -> bool:
     return part.startswith(POD_PARTS) and not rule_holds(draft, Rule(part.removeprefix(POD_PARTS)))
 
 
+def needs_label(spec: Mapping[str, Any]) -> bool:
+    """Whether a Pod spec is for labelled nodes only, so that nodes without the label suit none."""
+    if CAPABILITY_LABEL in (spec.get("nodeSelector") or {}):
+        return True
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    wanted = [
+        each
+        for term in required.get("nodeSelectorTerms") or ()
+        for each in _expressions(term)
+        if each.get("key") == CAPABILITY_LABEL
+    ]
+    return any(each.get("operator") in ("In", "Exists") for each in wanted)
+
+
 def rule_allows(part: str, verdict: Verdict | None) -> bool:
     """Whether the rule of a part in POD_PARTS lets a Pod run on a node of which this is known."""
     if verdict is None:

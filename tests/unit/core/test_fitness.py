@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 
+from sidecarpolicy.core import inject
 from sidecarpolicy.core.capability import NodeTally, Verdict
 from sidecarpolicy.core.desired import desired
 from sidecarpolicy.core.holding import nowhere_to_run
-from sidecarpolicy.core.noderule import POD_PARTS, rule_allows
+from sidecarpolicy.core.noderule import POD_PARTS, needs_label, rule_allows
+from sidecarpolicy.core.ownership import NodeRuleSite
 from tests.support.builders import policy_object, sidecar, spec, wish
 from tests.support.reviews import admitted, memory
 
 JSON = dict[str, Any]
 COMMAND = ["/bin/run"]
-UNIVERSAL = {"mode": "Universal", "sidecars": [sidecar("universal", command=COMMAND)]}
+UNIVERSAL: JSON = {"mode": "Universal", "sidecars": [sidecar("universal", command=COMMAND)]}
 POLICIES = ("native", "universal")
 ON = {
     "new": {"native", "universal"},
@@ -25,10 +27,8 @@ ON = {
 
 
 def policies(**fields: Any) -> tuple[JSON, JSON]:
-    native = {"sidecars": [sidecar("native")]}
-    return policy_object("native", **native, **fields), policy_object(
-        "universal", **UNIVERSAL, **fields
-    )
+    native = policy_object("native", sidecars=[sidecar("native")], **fields)
+    return native, policy_object("universal", **UNIVERSAL, **fields)
 
 
 def pod(**fields: Any) -> JSON:
@@ -115,10 +115,27 @@ def test_where_the_api_server_drops_the_field_no_node_sees_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "needed"),
+    [
+        pytest.param({}, True, id="Require"),
+        pytest.param({"nodeRule": "Avoid"}, False, id="Avoid"),
+        pytest.param({"nodeRule": "None"}, False, id="None"),
+        pytest.param(UNIVERSAL, False, id="mode Universal"),
+    ],
+)
+def test_only_a_rule_that_asks_for_the_label_needs_it(fields: JSON, needed: bool) -> None:
+    wanted = wish(**fields)
+    verdicts = [inject.Verdict(wanted.key, inject.Action.APPLY, wanted)]
+    made = inject.inject(pod(), verdicts, site=NodeRuleSite.AFFINITY).template
+    assert needs_label(made["spec"]) is needed
+
+
+@pytest.mark.parametrize(
     ("rule", "allowed"),
     [
         ("Require", {Verdict.CAPABLE}),
         ("Avoid", {Verdict.CAPABLE}),
+        ("NotRejecting", {Verdict.CAPABLE, Verdict.IGNORES, Verdict.UNKNOWN}),
     ],
 )
 def test_a_rule_that_is_missing_matters_on_the_nodes_that_it_excludes(
