@@ -18,7 +18,7 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.questions import Known, Question
 from sidecarpolicy.controller.webhooks import WebhookMirror
 from sidecarpolicy.core.blame import finding_of, without_field
-from sidecarpolicy.core.facts import PolicyFacts, without_field_facts
+from sidecarpolicy.core.facts import PolicyFacts, as_found
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.gate import Gate, by_comparison
 from sidecarpolicy.core.inquiry import Inquiry, Verdict, inquire, inquire_bare
@@ -54,7 +54,7 @@ class Examiner:
             return await self._without_field(question, policy)
         found = await self._examined(question, self._inquiry(question, policy))
         if policy.universal and _because(found, Reason.API_SERVER_DROPS_FIELD):
-            return await self._without_field(question, without_field_facts(policy))
+            return await self._without_field(question, as_found(policy, dropped=True))
         return found
 
     async def _without_field(self, question: Question, policy: PolicyFacts) -> Known:

@@ -95,7 +95,9 @@ class Preflight:
         if known.block is not None:
             return known.block
         proved = known.question.basis == self._basis(policy, snapshot, sampled=True)
-        return None if proved and known.suits(policy) else _WAITING
+        # Pods that a change leads to are the webhook's, which goes by the status.
+        told = policy.server_known or not policy.universal
+        return None if proved and told and known.suits(policy) else _WAITING
 
     def consider(
         self, snapshot: Snapshot, standings: Mapping[str, Sequence[Standing]]

@@ -22,7 +22,7 @@ from sidecarpolicy.api.names import (
     OVERRIDE_ANNOTATION,
 )
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, field_dropped, refused, said
+from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, field_dropped, refused, said, tried
 from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
 from sidecarpolicy.core.desired import Desired, desired
 from sidecarpolicy.core.featuregate import Reading, recorded
@@ -112,6 +112,8 @@ class PolicyFacts:
     """What is to say about the policy itself, and keeps nothing from working."""
     deleting: bool = False
     created: str = ""
+    server_known: bool = False
+    """Whether its status says what the API server does with the field."""
     status: RawObject = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -310,6 +312,7 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         remarks=_remarks(spec) if spec else (),
         deleting="deletionTimestamp" in meta,
         created=meta.get("creationTimestamp") or "",
+        server_known=tried(status),
         status=status,
     )
 
@@ -322,11 +325,12 @@ def _wish(key: str, spec: SidecarPolicySpec, status: RawObject) -> Desired:
     return desired(key, spec, field_dropped=dropped)
 
 
-def without_field_facts(policy: PolicyFacts) -> PolicyFacts:
-    """The policy as it will be once its status says that the API server drops the field."""
-    if policy.spec is None or not policy.universal:
+def as_found(policy: PolicyFacts, *, dropped: bool) -> PolicyFacts:
+    """The policy as it will be once its status says whether the API server drops the field."""
+    wish = policy.desired
+    if policy.spec is None or wish is None or wish.field_dropped is dropped:
         return policy
-    return replace(policy, desired=desired(policy.key, policy.spec, field_dropped=True))
+    return replace(policy, desired=desired(policy.key, policy.spec, field_dropped=dropped))
 
 
 def _remarks(spec: SidecarPolicySpec) -> tuple[Finding, ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.autoscaling import Autoscaler
-from sidecarpolicy.core.blocks import tried
 from sidecarpolicy.core.capability import NodeTally
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
@@ -40,7 +39,7 @@ def untried(policies: Iterable[PolicyFacts], gate: Gate) -> Mapping[str, Finding
     """
     if gate is Gate.ON:
         return {}
-    waiting = (each for each in policies if each.universal and not tried(each.status))
+    waiting = (each for each in policies if each.universal and not each.server_known)
     return {each.key: _UNTRIED for each in waiting}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, Preflight, listed
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import PolicyFacts, Ref
+from sidecarpolicy.core.facts import PolicyFacts, Ref, as_found
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import blocker
 from sidecarpolicy.core.resources import canonical
@@ -42,6 +42,8 @@ def policy_status(
 
     `webhook` says whether the API server asks our webhook about Pods.
     """
+    if policy.universal:
+        policy = as_found(policy, dropped=summary.preflight.dropped is not None)
     status: dict[str, Any] = {
         "observedGeneration": policy.generation,
         "conditions": _with_times(

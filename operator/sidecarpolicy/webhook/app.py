@@ -11,7 +11,7 @@ from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import Connection, connect
 from sidecarpolicy.cluster.reflector import Reflector
 from sidecarpolicy.cluster.resources import CLUSTER_POLICIES, NAMESPACES, NODES, POLICIES
-from sidecarpolicy.core.capability import RULES, Rules, Strategy
+from sidecarpolicy.core.capability import RULES, Rules
 from sidecarpolicy.core.selection import Exclusions
 from sidecarpolicy.process.health import health_server
 from sidecarpolicy.process.life import first_to_end, run_to_end, told_to_end
@@ -89,17 +89,13 @@ class Webhook:
                 self._told(),
                 self._serve(),
                 self._tls.run(),
-                *([self._server_version.run()] if self._skewed() else []),
+                self._server_version.run(),
                 *(reflector.run() for reflector in self._reflectors),
             )
 
-    def _skewed(self) -> bool:
-        return Strategy.APISERVER_SKEW in self._options.rules.strategies
-
     async def _serve(self) -> None:
         """Serves once everything is known: half a picture would let objects through unseen."""
-        if self._skewed():
-            await self._server_version.known.wait()
+        await self._server_version.known.wait()
         for reflector in self._reflectors:
             await reflector.listed.wait()
         look = partial(review, view=self._memory, own_user=self._options.own_user)
