@@ -87,6 +87,14 @@ NODE_LOST: Final = Advice(
     "again; drain a node before its kubelet is replaced by an older one",
     stuck=False,
 )
+COPY_LOST: Final = Advice(
+    Reason.NODE_IGNORES_SIDECARS,
+    "the Pod began on node {node} with native sidecars, which that cannot run any more "
+    "({evidence}): a sidecar that ends is not started again, and its ordinary copy sleeps",
+    "Delete the Pod: in a new one the ordinary copies serve; drain a node before its kubelet is "
+    "replaced by an older one",
+    stuck=False,
+)
 STRIPPED: Final = Advice(
     Reason.RESTART_POLICY_STRIPPED,
     "sidecar {container} lost its restartPolicy: Always when the Pod was created, so it is an "
@@ -125,6 +133,20 @@ NO_NODE: Final = Advice(
     "kubectl get nodes -L sidecarpolicy.dev/native-sidecars; upgrade kubelets or add nodes, or use "
     "nodeRule: Avoid where nodes are made on demand",
 )
+ALL_REJECT: Final = Advice(
+    Reason.NO_MATCHING_NODE,
+    "no node takes the Pod: its node rule keeps it off nodes that refuse native sidecars, which "
+    "mode Universal has, too, and none of the others fits",
+    "See what the scheduler says with kubectl describe pod, and which nodes refuse them with "
+    "kubectl get nodes -L sidecarpolicy.dev/native-sidecars; upgrade kubelets or add nodes",
+)
+PREPARE_IMAGE: Final = Advice(
+    Reason.IMAGE_PULL_FAILING,
+    "image {image} of init container {container}, with which mode Universal begins, cannot be "
+    "pulled",
+    "Set spec.universal.image of the policy to an image that the node can pull, with a static "
+    "busybox at /bin/busybox, and check the Pod's imagePullSecrets",
+)
 IMAGE: Final = Advice(
     Reason.IMAGE_PULL_FAILING,
     "image {image} of sidecar {container} cannot be pulled",
@@ -160,6 +182,12 @@ BLOCKED: Final = Advice(
     "Read its log with kubectl logs POD -c {container}; if it needs a sidecar, let that one start "
     "before it, with placement: First or order",
 )
+PREPARE: Final = Advice(
+    Reason.INIT_CONTAINER_BLOCKED,
+    "init container {container}, with which mode Universal begins, holds the Pod up: {how}",
+    "Read its log with kubectl logs POD -c {container}; spec.universal.image of the policy must "
+    "have a static busybox at /bin/busybox that runs on the node",
+)
 PROBE_GIVEN_UP: Final = Advice(
     Reason.KNOWN_KUBELET_BUG,
     "kubelet {version} has the bug {issue}: it probes sidecar {container} no more since it "
@@ -183,7 +211,7 @@ STATUS_FROZEN: Final = Advice(
 
 ALL: Final = (
     NODE_REJECTS, CAPABLE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM,
-    STATUS_FROZEN, POD_NOT_CREATED, NO_NODE, NODE_IGNORES, NODE_LOST, POD_NOT_STARTED, IMAGE,
-    NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED,
+    STATUS_FROZEN, POD_NOT_CREATED, NO_NODE, ALL_REJECT, NODE_IGNORES, NODE_LOST, COPY_LOST,
+    POD_NOT_STARTED, IMAGE, PREPARE_IMAGE, NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED, PREPARE,
 )  # fmt: skip
 """The worst first."""

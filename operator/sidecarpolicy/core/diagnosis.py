@@ -17,6 +17,7 @@ from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.facts import NodeFacts
 from sidecarpolicy.core.podfacts import ContainerFacts, Ended, PodFacts
+from sidecarpolicy.core.universal import PREPARE
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def rejected_by_node(case: Case) -> Diagnosis | None:
 
 def restart_policy_stripped(case: Case) -> Diagnosis | None:
     """A sidecar by its record, or by its owner's template, is none in the Pod."""
-    meant = case.pod.recorded | case.meant
+    # In mode Universal one without is meant so: it runs as well where the field is dropped.
+    meant = (case.pod.recorded | case.meant) - case.pod.universal
     for each in case.pod.init:
         if each.name in meant and not each.native and case.pod.phase != "Succeeded":
             return advice.STRIPPED.on(each.name)
@@ -180,6 +182,8 @@ def status_frozen(case: Case) -> Diagnosis | None:
     if not bug.affects(case.server) or not any(each.running_since for each in pod.apps):
         return None
     for each in pod.native:
+        if pod.serving(each) is not None:
+            continue
         if each.ended is not None and case.now > each.ended.finished + case.patience.frozen:
             return advice.STATUS_FROZEN.on(
                 each.name, version=case.server, issue=bug.issue, cure=bug.cure
@@ -194,7 +198,9 @@ def no_matching_node(case: Case) -> Diagnosis | None:
         return None
     if "node affinity/selector" not in case.pod.unschedulable:
         return None
-    return advice.NO_NODE.on(seen=case.pod.unschedulable)
+    native = case.pod.recorded - case.pod.universal or not case.pod.recorded
+    found = advice.NO_NODE if native else advice.ALL_REJECT
+    return found.on(seen=case.pod.unschedulable)
 
 
 def ignored_by_node(case: Case) -> Diagnosis | None:
@@ -219,9 +225,11 @@ def left_behind(case: Case) -> Diagnosis | None:
     pod, node = case.pod, case.node
     if node is None or node.capability.verdict is not Verdict.IGNORES or pod.deleting:
         return None
-    if pod.phase != "Running" or not any(each.serves for each in pod.native):
+    serving = {each.name for each in pod.native if each.serves}
+    if pod.phase != "Running" or not serving:
         return None
-    return advice.NODE_LOST.on(node=pod.node, evidence=node.capability.evidence)
+    found = advice.NODE_LOST if serving - pod.universal else advice.COPY_LOST
+    return found.on(node=pod.node, evidence=node.capability.evidence)
 
 
 def pod_not_started(case: Case) -> Diagnosis | None:
@@ -234,16 +242,17 @@ def pod_not_started(case: Case) -> Diagnosis | None:
 
 
 def image_pull_failing(case: Case) -> Diagnosis | None:
-    """A sidecar's image is not to be had."""
-    for each in case.pod.native:
+    """A sidecar's image is not to be had, or that with which mode Universal begins."""
+    for each in (*case.pod.copies, *_prepare(case.pod)):
         if _waits_in_vain(each, case, _NO_IMAGE):
-            return advice.IMAGE.on(each.name, image=each.image, seen=each.detail)
+            found = advice.IMAGE if each in case.pod.copies else advice.PREPARE_IMAGE
+            return found.on(each.name, image=each.image, seen=each.detail)
     return None
 
 
 def not_created(case: Case) -> Diagnosis | None:
     """The kubelet cannot make a container of a sidecar."""
-    for each in case.pod.native:
+    for each in (*case.pod.copies, *case.pod.ordinary_copies):
         if _waits_in_vain(each, case, _NOT_CREATED):
             return advice.NOT_CREATED.on(each.name, how=each.waiting, seen=each.detail)
     return None
@@ -259,7 +268,7 @@ def startup_probe_failing(case: Case) -> Diagnosis | None:
 
 def crash_looping(case: Case) -> Diagnosis | None:
     """A sidecar ends again and again."""
-    for each in case.pod.native:
+    for each in (*case.pod.copies, *case.pod.ordinary_copies):
         if _crashes(each, case):
             return advice.CRASHES.on(each.name, how=_how_it_ended(each), seen=each.detail)
     return None
@@ -268,7 +277,7 @@ def crash_looping(case: Case) -> Diagnosis | None:
 def init_container_blocked(case: Case) -> Diagnosis | None:
     """Not a sidecar but an ordinary init container is what the Pod waits for."""
     blocker = case.pod.blocker
-    if blocker is None or blocker.native or case.pod.over:
+    if blocker is None or blocker in case.pod.copies or case.pod.over:
         return None
     since = blocker.running_since
     how = ""
@@ -280,7 +289,8 @@ def init_container_blocked(case: Case) -> Diagnosis | None:
         how = f"it ends again and again ({_how_it_ended(blocker)})"
     elif since is not None and case.now > since + case.patience.init:
         how = f"it has been running for more than {case.patience.init / 60:.0f} minutes"
-    return advice.BLOCKED.on(blocker.name, how=how, seen=blocker.detail) if how else None
+    found = advice.PREPARE if blocker in _prepare(case.pod) else advice.BLOCKED
+    return found.on(blocker.name, how=how, seen=blocker.detail) if how else None
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -326,13 +336,19 @@ def settled(pod: PodFacts, now: float, *, patience: Patience = Patience()) -> bo
         return True
     if pod.deleting or pod.phase != "Running" or pod.blocker is not None:
         return False
-    return all(_steady(each, now, patience) for each in pod.native)
+    serving = [pod.serving(each) for each in pod.copies]
+    return all(each is not None and _steady(each, now, patience) for each in serving)
 
 
 def _steady(container: ContainerFacts, now: float, patience: Patience) -> bool:
-    since = container.running_since
-    calm = container.restarts < patience.crashes or now >= (since or 0) + patience.steady
-    return container.serves and calm
+    since = container.running_since or 0
+    return container.restarts < patience.crashes or now >= since + patience.steady
+
+
+def _prepare(pod: PodFacts) -> tuple[ContainerFacts, ...]:
+    """What makes ready the volumes of mode Universal."""
+    wanted = {f"{name}{PREPARE}" for name in pod.universal}
+    return tuple(each for each in pod.init if each.name in wanted)
 
 
 def _kubelet(case: Case) -> str:
@@ -366,12 +382,16 @@ def _ended_by_probe(container: ContainerFacts, case: Case) -> bool:
 
 def _crashes(container: ContainerFacts, case: Case) -> bool:
     """A back-off of the kubelet's, or run after run that is short."""
-    if case.pod.over or case.pod.deleting or container.restarts < case.patience.crashes:
+    # In mode Universal the native copy ends once by itself, so that it is started again.
+    twice = container.native and container.name in case.pod.universal
+    crashes = container.restarts - int(twice)
+    if case.pod.over or case.pod.deleting or crashes < case.patience.crashes:
         return False
     end, since = _latest_end(container), container.running_since
     if container.waiting == _BACK_OFF:
         return True
-    short = end is not None and end.lasted < case.patience.steady
+    meant = twice and end is not None and end.code == 0
+    short = end is not None and end.lasted < case.patience.steady and not meant
     return short and (since is None or case.now < since + case.patience.steady)
 
 

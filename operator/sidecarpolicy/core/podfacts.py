@@ -6,7 +6,7 @@ Times are seconds since 1970, so that the clock is a plain number wherever it is
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
 from sidecarpolicy.core.native import is_native, native_sidecars
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
-from sidecarpolicy.core.universal import sidecars_of
+from sidecarpolicy.core.universal import ORDINARY, PREPARE, sidecars_of
 
+_ORDINARY_PART: Final = "regularContainer/"
 _DEFAULT_GRACE: Final = 30
 _REVISION: Final = "controller-revision-hash"
 _GENERATION: Final = "pod-template-generation"
@@ -66,6 +67,11 @@ class ContainerFacts:
         return self.native and self.running_since is not None and self.started
 
     @property
+    def began(self) -> bool:
+        """Whether it ran, or runs."""
+        return any(e is not None for e in (self.running_since, self.ended, self.last))
+
+    @property
     def done(self) -> bool:
         """Whether the init containers after this one may start."""
         return self.serves if self.native else self.ended is not None and self.ended.code == 0
@@ -91,6 +97,8 @@ class PodFacts:
     owner: Owner
     sidecars: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """By policy key, the names of the sidecars that its record names."""
+    universal: frozenset[str] = frozenset()
+    """Names of those in mode Universal, which have a copy among the regular containers."""
     created: float = 0.0
     deleting: bool = False
     phase: str = "Pending"
@@ -117,6 +125,37 @@ class PodFacts:
         return tuple(each for each in self.init if each.native)
 
     @property
+    def copies(self) -> tuple[ContainerFacts, ...]:
+        """Its sidecars among the init containers. In mode Universal they are none of Kubernetes'
+        own where the API server drops the field.
+        """
+        return tuple(each for each in self.init if each.native or each.name in self.universal)
+
+    @property
+    def ordinary_copies(self) -> tuple[ContainerFacts, ...]:
+        """The copies of mode Universal among the regular containers."""
+        wanted = {f"{name}{ORDINARY}" for name in self.universal}
+        return tuple(each for each in self.apps if each.name in wanted)
+
+    def serving(self, sidecar: ContainerFacts) -> ContainerFacts | None:
+        """The container that was observed to serve as one of `copies`, or None: itself, or in mode
+        Universal the ordinary copy, if that started after this one had ended well. Where nodes run
+        native sidecars, it ends well before that, too, but is started again at once.
+        """
+        if sidecar.serves:
+            return sidecar
+        end, name = sidecar.ended, f"{sidecar.name}{ORDINARY}"
+        copy = next((each for each in self.ordinary_copies if each.name == name), None)
+        since = copy.running_since if copy is not None else None
+        gave_way = end is not None and end.code == 0 and since is not None and end.finished <= since
+        return copy if gave_way and sidecar.name in self.universal else None
+
+    def sidecar_of(self, container: str) -> str:
+        """The sidecar that a container is for: in mode Universal, three are for one."""
+        names = (container.removesuffix(suffix) for suffix in (PREPARE, ORDINARY))
+        return next((name for name in names if name in self.universal), container)
+
+    @property
     def recorded(self) -> frozenset[str]:
         """Names of all sidecars that policies added."""
         return frozenset(name for _, names in self.sidecars for name in names)
@@ -129,17 +168,29 @@ class PodFacts:
     @property
     def blocker(self) -> ContainerFacts | None:
         """The init container that the others wait for; None once the application may start."""
-        return next((each for each in self.init if not each.done), None)
+        found = (each for index, each in enumerate(self.init) if not self._passed(index))
+        return next(found, None)
+
+    def _passed(self, index: int) -> bool:
+        """Whether the containers after an init container may start. In mode Universal a copy that
+        ended well either is started again or not, by the node: what came after it shows.
+        """
+        each, later = self.init[index], (*self.init[index + 1 :], *self.apps)
+        ended = each.ended is not None and each.ended.code == 0
+        if each.done or not ended or each.name not in self.universal:
+            return each.done
+        return any(after.began for after in later)
 
 
 def concerns_us(pod: RawObject) -> bool:
     """Whether a raw Pod has native sidecars, or is meant to have some by its record."""
-    return any(native_sidecars(pod)) or bool(_recorded(pod))
+    return any(native_sidecars(pod)) or bool(_recorded(_parts(pod)))
 
 
 def pod_facts(pod: RawObject) -> PodFacts:
     """Facts of a raw Pod."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    parts = _parts(pod)
     ref = Ref("Pod", sys.intern(meta["namespace"]), meta["name"])
     waits = _condition(status, "PodScheduled", reason="Unschedulable")
     unprepared = _condition(status, "PodReadyToStartContainers")
@@ -148,7 +199,8 @@ def pod_facts(pod: RawObject) -> PodFacts:
         uid=meta["uid"],
         version=version(meta),
         owner=_owner(pod, ref),
-        sidecars=_recorded(pod),
+        sidecars=_recorded(parts),
+        universal=frozenset(_universal(parts)),
         created=seconds(meta.get("creationTimestamp")),
         deleting="deletionTimestamp" in meta,
         phase=sys.intern(status.get("phase") or "Pending"),
@@ -203,18 +255,27 @@ def _owner(pod: RawObject, ref: Ref) -> Owner:
     return owner_of(named, reference["kind"], uid=reference.get("uid") or "", api_version=api)
 
 
-def _recorded(pod: RawObject) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _parts(pod: RawObject) -> Mapping[str, Collection[str]]:
+    """Keys of the parts that a Pod's record has, by policy key."""
     record = read_record(pod)
     policies = record.policies if isinstance(record, Record) else {}
-    return tuple(
-        (sys.intern(key), names)
-        for key, each in sorted(policies.items())
-        if (names := _sidecar_names(each.parts))
-    )
+    return {sys.intern(key): each.parts.keys() for key, each in sorted(policies.items())}
+
+
+def _recorded(parts: Mapping[str, Collection[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = ((key, _sidecar_names(each)) for key, each in parts.items())
+    return tuple((key, names) for key, names in found if names)
 
 
 def _sidecar_names(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(sys.intern, sorted(frozenset(sidecars_of(parts).values()))))
+
+
+def _universal(parts: Mapping[str, Collection[str]]) -> Iterator[str]:
+    for each in parts.values():
+        for name in _sidecar_names(each):
+            if f"{_ORDINARY_PART}{name}{ORDINARY}" in each:
+                yield sys.intern(name)
 
 
 def _ruled(spec: RawObject) -> bool:

@@ -74,7 +74,8 @@ NO_PODS: Final = PodTally()
 
 def pod_record(pod: PodFacts, diagnosis: Diagnosis | None) -> PodRecord:
     """What is kept of a Pod with this diagnosis."""
-    serving = {each.name for each in pod.native if each.serves}
+    servers = {each.name: pod.serving(each) for each in pod.copies}
+    serving = {name for name, server in servers.items() if server is not None}
     keys = tuple(key for key, _ in pod.sidecars)
     running = tuple(key for key, names in pod.sidecars if serving.issuperset(names))
     leaving = pod.deleting
@@ -90,7 +91,7 @@ def pod_record(pod: PodFacts, diagnosis: Diagnosis | None) -> PodRecord:
         leaving=leaving,
         diagnosis=diagnosis,
         blamed=_blamed(pod, diagnosis) if diagnosis is not None else (),
-        steady=max((_steady(each) for each in pod.native), default=0.0),
+        steady=max((_steady(servers[e.name] or e) for e in pod.copies), default=0.0),
     )
 
 
@@ -102,7 +103,8 @@ def _steady(sidecar: ContainerFacts) -> float:
 
 def _blamed(pod: PodFacts, diagnosis: Diagnosis) -> tuple[str, ...]:
     """The policies that added the container at fault; all, if it is nobody's or everybody's."""
-    own = tuple(key for key, names in pod.sidecars if diagnosis.container in names)
+    at_fault = pod.sidecar_of(diagnosis.container)
+    own = tuple(key for key, names in pod.sidecars if at_fault in names)
     return own or tuple(key for key, _ in pod.sidecars)
 
 
