@@ -51,6 +51,7 @@ class Reason(StrEnum):
     NO_FEASIBLE_NODE = "NoFeasibleNode"
     WOULD_BREAK_AUTOSCALING = "WouldBreakAutoscaling"
     STOPS_AUTOSCALING = "StopsAutoscaling"
+    JOB_STAYS_OPEN = "JobStaysOpen"
     FIGHT = "Fight"
     ROLLOUT_STOPPED = "RolloutStopped"
     ROLLOUT_FAILED = "RolloutFailed"

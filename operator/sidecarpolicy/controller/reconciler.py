@@ -26,6 +26,7 @@ from sidecarpolicy.controller.harm import Harm
 from sidecarpolicy.controller.herald import Herald
 from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.ledger import Entry, Ledger
+from sidecarpolicy.controller.openjobs import OpenJobs
 from sidecarpolicy.controller.planning import Planner
 from sidecarpolicy.controller.preflight import Preflight
 from sidecarpolicy.controller.reporter import Reporter
@@ -81,6 +82,7 @@ class Reconciler:
         self._culprits = Culprits(api, inventory)
         self._harm = Harm(api, inventory)
         self._daemons = Daemons(api, inventory)
+        self._open_jobs = OpenJobs(inventory)
         self._foreign = Foreign()
         self._rollouts = Rollouts(api, inventory)
         self._rescue = Rescue(api, inventory)
@@ -314,7 +316,8 @@ class Reconciler:
         space = snapshot.namespace
         entries = {}
         for policy in snapshot.policies:
-            standings = report(policy.key, decided.standings[policy.key], attempts)
+            reported = report(policy.key, decided.standings[policy.key], attempts)
+            standings = self._open_jobs.told(policy, reported)
             summary = replace(
                 summarize(standings), preflight=self._preflight.told(space, policy.key)
             )
