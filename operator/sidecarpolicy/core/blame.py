@@ -35,7 +35,7 @@ def finding_of(verdict: Verdict, *, gate: Gate, suspects: Sequence[Suspect]) -> 
 
 _DROPPED: Final = (
     "the API server drops restartPolicy of init containers: its feature gate SidecarContainers is "
-    "off; turn it on, or upgrade the API server to 1.29 or later"
+    "off; turn it on, or upgrade the API server to 1.29 or later, or set mode: Universal"
 )
 _WITHOUT: Final = (
     "the API server drops restartPolicy of init containers, so all sidecars run as ordinary "

@@ -53,9 +53,11 @@ def nowhere_to_run(wish: Desired, nodes: NodeTally) -> Finding | None:
         return _ALL_REJECT if nodes.rejecting == nodes.total else None
     if nodes.capable:
         return None
+    instead = ", or set mode: Universal" if nodes.ignoring else ""
     return Finding(
         Reason.NO_CAPABLE_NODES,
-        f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later",
+        f"none of {nodes.total} nodes runs native sidecars; upgrade a kubelet to 1.29 or later"
+        f"{instead}",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.checkup import Check, Checked, Unread, fine, problem, shortened, unknown
 from sidecarpolicy.core.facts import NodeFacts
 
@@ -27,7 +28,9 @@ def nodes(found: Sequence[NodeFacts] | Unread) -> Checked:
     why = shortened([f"{each.name}: {each.capability.evidence}" for each in unfit])
     if len(unfit) == len(found):
         reason = Reason.NO_CAPABLE_NODES
-        return problem(Check.NODES, capable, next_step=_UPGRADE, reason=reason, details=why)
+        rejects = all(each.capability.verdict is Verdict.REJECTS for each in found)
+        step = _UPGRADE if rejects else f"{_UPGRADE}, or use policies with mode: Universal"
+        return problem(Check.NODES, capable, next_step=step, reason=reason, details=why)
     if any(each.label is None for each in unfit):
         return problem(
             Check.NODES,

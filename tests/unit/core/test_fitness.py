@@ -108,6 +108,11 @@ def test_nodes_keep_a_policy_from_working_only_where_none_runs_its_pods(
     assert (nowhere_to_run(wish(**fields), nodes) is not None) is nowhere
 
 
+def test_mode_universal_is_a_way_out_for_native_policies_where_nodes_ignore_the_field() -> None:
+    found = [nowhere_to_run(wish(), nodes) for nodes in (NodeTally(0, 2), NodeTally(0, 2, 2))]
+    assert ["mode: Universal" in each.message for each in found if each] == [True, False]
+
+
 def test_where_the_api_server_drops_the_field_no_node_sees_it() -> None:
     made = desired("SidecarPolicy/universal", spec(**UNIVERSAL), field_dropped=True)
     assert nowhere_to_run(made, NodeTally(0, 2, 2)) is None

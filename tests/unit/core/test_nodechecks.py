@@ -46,6 +46,15 @@ def test_nodes(found: list[NodeFacts] | Unread, state: State, message: str) -> N
     assert bool(checked.next_step) == (state is State.PROBLEM)
 
 
+@pytest.mark.parametrize(
+    ("kubelet", "helps"),
+    [("v1.27.4", True), ("v1.28.15", False)],
+    ids=["ignores the field", "refuses it"],
+)
+def test_mode_universal_is_a_way_out_unless_all_nodes_refuse(kubelet: str, helps: bool) -> None:
+    assert ("mode: Universal" in nodes([node(kubelet)]).next_step) is helps
+
+
 def test_the_unfit_are_named_with_their_evidence_up_to_a_number() -> None:
     assert nodes([NEW, OLD]).details == (f"nv1.27.4: {OLD.capability.evidence}",)
     many = nodes([OLD] * (MAX_LISTED + 2)).details
