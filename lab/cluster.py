@@ -171,9 +171,14 @@ class Lab:
         with self._existing():
             control_plane.start_api_server(self.layout)
 
-    def restart_api_server(self) -> None:
-        """Stops it, then starts it."""
+    def restart_api_server(self, *, flags: Sequence[str] | None = None) -> None:
+        """Stops it, then starts it; with these flags from now on, if any are given."""
         self.stop_api_server()
+        if flags is not None:
+            with self._existing():
+                known = control_plane.require(self.layout)
+                changed = replace(known, api_server_flags=tuple(flags))
+                control_plane.save(self.layout, changed)
         self.start_api_server()
 
     def restart_etcd(self) -> None:
