@@ -123,7 +123,9 @@ def _pod_data(examined: Examination) -> dict[str, Any]:
         "node": pod.node or None,
         "owner": {"kind": pod.owner.ref.kind, "name": pod.owner.ref.name},
         "policies": [key for key, _ in pod.sidecars],
-        "sidecars": [{"name": each.name, "running": each.serves} for each in pod.native],
+        "sidecars": [
+            {"name": each.name, "running": pod.serving(each) is not None} for each in pod.copies
+        ],
         **_found_data(examined.diagnosis),
         "events": list(examined.events),
     }

@@ -112,7 +112,7 @@ class Harm:
         if found is None:
             return {}
         finding = Finding(Reason.WOULD_BREAK_AUTOSCALING, found.message)
-        names = ((e.key, {c["name"] for c in e.spec.sidecars}) for e in prospect.adding if e.spec)
+        names = ((e.key, e.desired.running) for e in prospect.adding if e.desired)
         return {key: finding for key, own in names if found.container in own}
 
 

@@ -96,8 +96,8 @@ class Preflight:
             return known.block
         proved = known.question.basis == self._basis(policy, snapshot, sampled=True)
         # Pods that a change leads to are the webhook's, which goes by the status.
-        told = policy.server_known or not policy.universal
-        return None if proved and told and known.suits(policy) else _WAITING
+        told = policy.server_known and known.suits(policy)
+        return None if proved and told else _WAITING
 
     def consider(
         self, snapshot: Snapshot, standings: Mapping[str, Sequence[Standing]]

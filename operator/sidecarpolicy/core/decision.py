@@ -16,7 +16,6 @@ from sidecarpolicy.core.autoscaling import hindrance
 from sidecarpolicy.core.blocks import HARM
 from sidecarpolicy.core.carried import revisions_of
 from sidecarpolicy.core.case import Case, at_pods, leaving, opts_out
-from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.failure import ended, failure, kept_out_by, new_hold, reverts, unproved
 from sidecarpolicy.core.finding import Finding
@@ -262,10 +261,10 @@ def _unscaled(policy: PolicyFacts, case: Case) -> Finding | None:
     if policy.desired is None or not any(each.target == ref.name for each in known):
         return None
     present = [each.desired for each in case.snapshot.policies if each.key in case.revisions]
-    added = [name for wish in filter(None, present) for name in names(wish.sidecars)]
+    added = [name for wish in filter(None, present) for name in wish.running]
     pods = as_pods_are(case.template, claims=case.workload.claims)
     found = hindrance(known, ref, pods, added=added)
-    if found is None or found.container not in names(policy.desired.sidecars):
+    if found is None or found.container not in policy.desired.running:
         return None
     return Finding(Reason.STOPS_AUTOSCALING, found.message)
 

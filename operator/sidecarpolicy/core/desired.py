@@ -90,6 +90,11 @@ class Desired:
             return Rule.NONE
         return Rule.NOT_REJECTING if self.mode is Mode.UNIVERSAL else Rule(self.node_rule.value)
 
+    @property
+    def running(self) -> frozenset[str]:
+        """Names of the containers that run along with the application, in whatever Pod."""
+        return frozenset((*names(self.sidecars), *names(self.added().regular)))
+
     def added(self, restart_policy: str = _ALWAYS) -> Added:
         """What the sidecars are in Pods of a restart policy."""
         return self._added.get(restart_policy, self._added[_ALWAYS])

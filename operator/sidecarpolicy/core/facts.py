@@ -113,7 +113,7 @@ class PolicyFacts:
     deleting: bool = False
     created: str = ""
     server_known: bool = False
-    """Whether its status says what the API server does with the field."""
+    """Whether its status says what the API server does with the field, if it depends on that."""
     status: RawObject = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -312,7 +312,7 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         remarks=_remarks(spec) if spec else (),
         deleting="deletionTimestamp" in meta,
         created=meta.get("creationTimestamp") or "",
-        server_known=tried(status),
+        server_known=spec is None or spec.mode is not Mode.UNIVERSAL or tried(status),
         status=status,
     )
 

@@ -39,8 +39,7 @@ def untried(policies: Iterable[PolicyFacts], gate: Gate) -> Mapping[str, Finding
     """
     if gate is Gate.ON:
         return {}
-    waiting = (each for each in policies if each.universal and not each.server_known)
-    return {each.key: _UNTRIED for each in waiting}
+    return {each.key: _UNTRIED for each in policies if not each.server_known}
 
 
 _UNTRIED = Finding(

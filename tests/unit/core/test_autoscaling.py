@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from sidecarpolicy.core.autoscaling import autoscaler, hindrance, stopped
+from sidecarpolicy.core.desired import desired
 from sidecarpolicy.core.facts import Ref
-from tests.support.builders import sidecar, template
+from sidecarpolicy.core.inject import Action, Verdict, inject
+from sidecarpolicy.core.ownership import NodeRuleSite
+from tests.support.builders import sidecar, spec, template
 
 JSON = dict[str, Any]
 WEB = {"name": "web", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
@@ -27,6 +30,21 @@ def hpa(*metrics: JSON, target: str = "web") -> JSON:
 
 def native(**resources: JSON) -> JSON:
     return sidecar(restartPolicy="Always", resources=resources)
+
+
+@pytest.mark.parametrize("dropped", [False, True], ids=["kept", "dropped"])
+@pytest.mark.parametrize(("cpu", "stops"), [({}, True), ({"cpu": "1m"}, False)], ids=["no", "yes"])
+def test_the_copies_of_mode_universal_are_the_policys_own(
+    dropped: bool, cpu: JSON, stops: bool
+) -> None:
+    own = sidecar(command=["ship"], resources={"requests": cpu})
+    made = desired("SidecarPolicy/p", spec(mode="Universal", sidecars=[own]), field_dropped=dropped)
+    verdicts = [Verdict(made.key, Action.APPLY, made)]
+    pods = inject(template(containers=[WEB]), verdicts, site=NodeRuleSite.AFFINITY).template
+    found = autoscaler(hpa(resource("cpu")))
+    assert found is not None
+    ref = Ref("Deployment", "shop", "web")
+    assert (hindrance([found], ref, pods, added=made.running) is not None) is stops
 
 
 def said(hpa_object: JSON, *sidecars: JSON, web: JSON = WEB) -> str | None:
