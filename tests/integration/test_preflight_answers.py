@@ -154,6 +154,22 @@ def test_a_webhook_that_the_api_server_hears_of_later_than_we_do_is_found(stage:
     stage.play(story)
 
 
+def test_what_is_only_tried_again_keeps_no_status_waiting(stage: Stage) -> None:
+    async def story(bench: Bench) -> None:
+        bench.fill(SHOP)
+        bench.voice.answer = stripped
+        await bench.settled()
+        bench.voice.seconds, before = 3.0, len(bench.voice.asked)
+
+        async def tried_again() -> bool:
+            return len(bench.voice.asked) > before
+
+        await soon(tried_again)
+        assert bench.look() == ({KEY: Reason.STRIPPED_BY_WEBHOOK}, frozenset())
+
+    stage.play(story)
+
+
 def test_no_answer_lifts_no_block_and_an_answer_does_without_any_event(stage: Stage) -> None:
     async def story(bench: Bench) -> None:
         bench.fill(SHOP)

@@ -102,7 +102,9 @@ class Preflight:
     def consider(
         self, snapshot: Snapshot, standings: Mapping[str, Sequence[Standing]]
     ) -> frozenset[str]:
-        """Has asked what is not known yet; the keys of the policies that wait for an answer."""
+        """Has asked what is not known yet; the keys of the policies that wait for an answer. What
+        is only tried again is known: its answer may say nothing new, and calls for no other pass.
+        """
         if snapshot.excluded:
             return frozenset()
         self._forget_others(snapshot)
@@ -115,7 +117,8 @@ class Preflight:
                 continue
             self._backoff.succeeded(question.id)  # something changed: it may have healed
             self._ask(question)
-        return frozenset(self._asked[snapshot.namespace])
+        asked = self._asked[snapshot.namespace].items()
+        return frozenset(key for key, question in asked if not self._answered(question))
 
     def _too_soon(self, question: Question) -> float:
         """For how many seconds an answer has to do, where only templates changed since: Jobs
