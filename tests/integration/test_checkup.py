@@ -84,7 +84,7 @@ def test_a_cluster_in_order_without_the_operator_is_fine_and_nothing_is_written(
     assert states(report) == dict.fromkeys(
         [
             "api-server", "nodes", "node-labels", "dry-run", "mutating-webhooks", "operator",
-            "policies", "pods",
+            "policies", "pods", "jobs",
         ],
         "fine",
     )  # fmt: skip
@@ -123,6 +123,7 @@ def test_whoever_may_do_next_to_nothing_is_told_so_and_nothing_is_a_problem(lab:
         "operator": "fine",  # which groups of kinds are served, everybody may know
         "policies": "fine",
         "pods": "unknown",
+        "jobs": "unknown",
     }
     assert said(report, "dry-run")["message"].startswith("not tried in namespace default: pods is")
     assert report["pods"] is None

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sidecarpolicy.cli.hanging import MAX_JOBS
 from sidecarpolicy.core import kubeletbugs
-from sidecarpolicy.core.advice import ALL, Advice
+from sidecarpolicy.core.advice import ALL, OF_JOBS, Advice
 from sidecarpolicy.core.diagnosis import Patience
+from sidecarpolicy.core.hanging import PATIENCE_SECONDS
 from sidecarpolicy.core.kubeletbugs import Bug
 from sidecarpolicy.core.trouble import REASONS
 
@@ -22,7 +24,7 @@ def quotes(section: str) -> list[str]:
     return [" ".join(each.replace("> ", " ").split()) for each in found]
 
 
-@pytest.mark.parametrize("advice", ALL, ids=lambda advice: str(advice.message[:40]))
+@pytest.mark.parametrize("advice", [*ALL, *OF_JOBS], ids=lambda advice: str(advice.message[:40]))
 def test_the_page_quotes_each_message_and_its_next_step(advice: Advice) -> None:
     quoted = quotes(SECTIONS[advice.reason])
     assert advice.message in quoted
@@ -30,12 +32,12 @@ def test_the_page_quotes_each_message_and_its_next_step(advice: Advice) -> None:
 
 
 def test_the_page_quotes_nothing_that_the_code_does_not_say() -> None:
-    said = {text for advice in ALL for text in (advice.message, advice.next_step)}
+    said = {text for advice in (*ALL, *OF_JOBS) for text in (advice.message, advice.next_step)}
     assert {text for section in SECTIONS.values() for text in quotes(section)} == said
 
 
 def test_the_page_has_the_reasons_in_the_order_in_which_they_are_told() -> None:
-    assert list(SECTIONS) == [reason.value for reason in REASONS]
+    assert list(SECTIONS) == [*(reason.value for reason in REASONS), OF_JOBS[0].reason.value]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: str(bug.issue))
@@ -53,3 +55,5 @@ def test_the_page_says_what_may_take_how_long() -> None:
     assert f"{patience.creating:.0f} seconds for an image or a Secret" in flat
     assert f"may run for {patience.init / 60:.0f} minutes" in flat
     assert patience.crashes == 2  # "may crash once"
+    assert f"{PATIENCE_SECONDS:.0f} seconds after the others" in flat
+    assert f"at most {MAX_JOBS} Jobs" in flat

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     STARTUP_PROBE_FAILING = "StartupProbeFailing"
     CRASH_LOOPING = "CrashLooping"
     INIT_CONTAINER_BLOCKED = "InitContainerBlocked"
+    JOB_KEPT_OPEN = "JobKeptOpen"
 
     # What sidecars cost.
     NO_RESOURCE_REQUEST = "NoResourceRequest"

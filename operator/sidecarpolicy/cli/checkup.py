@@ -17,6 +17,7 @@ from sidecarpolicy.api.names import (
     VERSION,
     WEBHOOK_CONFIGURATION,
 )
+from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.cli.doctor import Doctor, Report, Target
 from sidecarpolicy.cli.manifests import UnusableInputError
 from sidecarpolicy.cli.nodes import UnreadableError, read_nodes
@@ -114,6 +115,7 @@ class Surveyor:
             *operator(found),
             *await self._policies(found),
             _pods_checked(report),
+            _jobs_checked(report),
         )
         return Checkup(checked, None if isinstance(report, Unread) else report)
 
@@ -285,10 +287,27 @@ def _pods_checked(report: Report | Unread) -> Checked:
     if isinstance(report, Unread):
         return unread(Check.PODS, "Pods", report)
     number = report.counted
-    if report.healthy:
-        return fine(Check.PODS, f"{number}, nothing wrong")
     ill = sum(each.diagnosis is not None for each in report.pods)
+    if not ill and not report.refused:
+        return fine(Check.PODS, f"{number}, nothing wrong")
     refused = f"; {len(report.refused)} owners cannot create theirs" if report.refused else ""
     return problem(
         Check.PODS, f"{number}, something is wrong with {ill}{refused}", next_step="See each"
+    )
+
+
+def _jobs_checked(report: Report | Unread) -> Checked:
+    """The Jobs in one line; those that hang are told below it."""
+    if isinstance(report, Unread):
+        return unread(Check.JOBS, "Pods of Jobs", report)
+    hanging = report.hanging
+    if hanging.unread is not None:
+        return unread(Check.JOBS, "Pods of Jobs", hanging.unread)
+    if not hanging.jobs:
+        return fine(Check.JOBS, "no container keeps one open after the others ended")
+    return problem(
+        Check.JOBS,
+        f"{hanging.counted} stay open, because a container runs on after the others ended",
+        next_step="See each",
+        reason=Reason.JOB_KEPT_OPEN,
     )

@@ -29,6 +29,7 @@ _TITLES: Final = {
     Check.WEBHOOK_ENDPOINTS: "  its endpoints",
     Check.POLICIES: "Policies",
     Check.PODS: "Pods",
+    Check.JOBS: "Jobs",
 }
 _WIDTH: Final = max(map(len, _TITLES.values()))
 
@@ -65,7 +66,13 @@ def as_data(checkup: Checkup) -> dict[str, Any]:
     return {"checks": [_data(each) for each in checkup.checked], **(pods or _NO_PODS)}
 
 
-_NO_PODS: Final[dict[str, Any]] = {"pods": None, "refused": None, "unread": []}
+_NO_PODS: Final[dict[str, Any]] = {
+    "pods": None,
+    "refused": None,
+    "jobs": None,
+    "moreJobs": 0,
+    "unread": [],
+}
 
 
 def _data(checked: Checked) -> dict[str, Any]:

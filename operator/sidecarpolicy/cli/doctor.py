@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.api.reasons import Reason
+from sidecarpolicy.cli.hanging import NOTHING_HANGS, Hanging, JobReader
 from sidecarpolicy.cli.manifests import UnusableInputError
 from sidecarpolicy.cluster.api import Api
 from sidecarpolicy.cluster.connection import NoClusterError, connect
@@ -73,6 +75,7 @@ class Report:
     pods: tuple[Examination, ...]
     refused: tuple[Refusal, ...] = ()
     unread: tuple[str, ...] = ()
+    hanging: Hanging = NOTHING_HANGS
 
     @property
     def counted(self) -> str:
@@ -82,7 +85,8 @@ class Report:
     @property
     def healthy(self) -> bool:
         """Whether nothing was found."""
-        return not self.refused and all(each.diagnosis is None for each in self.pods)
+        pods_are = all(each.diagnosis is None for each in self.pods)
+        return pods_are and not self.refused and not self.hanging.jobs
 
 
 def target(wanted: str, namespace: str) -> Target:
@@ -116,6 +120,7 @@ class Doctor:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._unread: list[str] = []
+        self._jobs = JobReader(api, self._unread.append)
 
     async def one(self, wanted: Target) -> Report:
         """Examines one Pod, with all that can be read about it."""
@@ -130,9 +135,9 @@ class Doctor:
         events = await self._events(pod)
         concerned = concerns_us(raw) or bool(meant)
         found = diagnose(case) if concerned else None
-        return Report(
-            (Examination(pod, node, found, concerned, events),), unread=tuple(self._unread)
-        )
+        hanging = await self._jobs.of_pod(raw)
+        examined = Examination(pod, node, found, concerned, events)
+        return Report((examined,), unread=tuple(self._unread), hanging=hanging)
 
     async def many(self, wanted: Target) -> Report:
         """Examines all Pods with native sidecars of a workload, a namespace or the cluster."""
@@ -152,7 +157,14 @@ class Doctor:
             case = Case(pod, time.time(), node, server=server, replaced=replaced and pod.over)
             examined.append(Examination(pod, node, diagnose(case)))
         refused = await self._refused(wanted, pods)
-        return Report(tuple(examined), refused, tuple(self._unread))
+        hanging = await self._hanging(wanted)
+        return Report(tuple(examined), refused, tuple(self._unread), hanging)
+
+    async def _hanging(self, wanted: Target) -> Hanging:
+        """Jobs that hang; a workload that makes none has none."""
+        if wanted.kind not in ("", TargetKind.JOB):
+            return NOTHING_HANGS
+        return await self._jobs.of_namespace(wanted.namespace, job=wanted.name)
 
     async def _node(self, pod: PodFacts) -> NodeFacts | None:
         if not pod.node:

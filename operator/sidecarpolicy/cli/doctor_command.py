@@ -37,7 +37,8 @@ def doctor_command(
     """Tell what keeps native sidecars from running, and what to do next.
 
     Without KIND/NAME it checks the cluster: API server, nodes, webhooks, what becomes of a Pod
-    (by a dry run), the operator, if it is there, its policies, and all Pods with native sidecars.
+    (by a dry run), the operator, if it is there, its policies, all Pods with native sidecars, and
+    Jobs that a container keeps from completing, with the policy that would make it a native one.
     With it, one Pod, or the Pods of a workload (-n: default is the current context's).
 
     Changes nothing, and says what it could not read. The operator need not be installed.
@@ -52,6 +53,7 @@ def doctor_command(
       sidecarpolicy doctor -n shop -o json
       sidecarpolicy doctor pod/web-5d9c7b-x2x8p -n shop
       sidecarpolicy doctor deploy/web -n shop
+      sidecarpolicy doctor job/nightly-29380 -n shop
     """
     from sidecarpolicy.cli.checkup import Scope
     from sidecarpolicy.cluster.connection import current_namespace

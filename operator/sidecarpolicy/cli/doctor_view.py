@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sidecarpolicy.cli import hanging_view
 from sidecarpolicy.cli.doctor import Examination, Report
 from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.podfacts import ContainerFacts, PodFacts
@@ -33,6 +34,7 @@ def troubles(report: Report, *, detailed: bool = False) -> Iterator[str]:
     for each in report.pods:
         if each.diagnosis is not None or detailed:
             yield from _pod(each, detailed=detailed)
+    yield from hanging_view.lines(report.hanging)
     yield from (f"Could not read {what}" for what in report.unread)
 
 
@@ -49,6 +51,7 @@ def as_data(report: Report) -> dict[str, Any]:
             }
             for each in report.refused
         ],
+        **hanging_view.as_data(report.hanging),
         "unread": list(report.unread),
     }
 

@@ -208,6 +208,13 @@ STATUS_FROZEN: Final = Advice(
     "Upgrade the API server to {cure}; until then look at the container itself with kubectl logs "
     "POD -c {container}",
 )
+KEPT_OPEN: Final = Advice(
+    Reason.JOB_KEPT_OPEN,
+    "the Job stays open, because of its Pod's containers {ended} ended and {container} did not",
+    "Apply the policy below where the operator is installed: in Jobs that are created from then on "
+    "{container} is native, and ends with the application. The template of this Job cannot change: "
+    "delete it, or let {container} end. If that is no sidecar but still at work, wait for it",
+)
 
 ALL: Final = (
     NODE_REJECTS, CAPABLE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM,
@@ -215,3 +222,6 @@ ALL: Final = (
     POD_NOT_STARTED, IMAGE, PREPARE_IMAGE, NOT_CREATED, STARTUP_PROBE, CRASHES, BLOCKED, PREPARE,
 )  # fmt: skip
 """The worst first."""
+
+OF_JOBS: Final = (KEPT_OPEN,)
+"""What only `doctor` says, of Jobs without native sidecars too."""

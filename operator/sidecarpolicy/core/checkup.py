@@ -39,6 +39,7 @@ class Check(StrEnum):
     WEBHOOK_ENDPOINTS = "webhook-endpoints"
     POLICIES = "policies"
     PODS = "pods"
+    JOBS = "jobs"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_programs_get_every_field_of_every_check() -> None:
                 "nextStep": "See its status", "details": ["Deployment shop/web: Refused: no"],
             },
         ],
-        "pods": None, "refused": None, "unread": [],
+        "pods": None, "refused": None, "jobs": None, "moreJobs": 0, "unread": [],
     }  # fmt: skip
 
 
