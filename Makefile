@@ -33,8 +33,9 @@ test-deep: $(STAMP) ## Run the laws of the engine over 10,000 generated template
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/unit/core/test_inject_laws.py tests/unit/core/test_admission_laws.py tests/unit/core/test_podtime_laws.py
 
 .PHONY: soak
-soak: $(STAMP) lab-build ## Have GitOps tools write against us for five minutes, in every way (needs root)
+soak: $(STAMP) lab-build ## Fight with GitOps tools for five minutes, start 200 Pods in mode Universal (needs root)
 	SIDECARPOLICY_SOAK_SECONDS=300 $(BIN)/python -m pytest tests/integration/test_gitops.py
+	SIDECARPOLICY_UNIVERSAL_STARTS=200 $(BIN)/python -m pytest tests/e2e/test_universal.py
 
 .PHONY: lint
 lint: $(STAMP) ## Check format, style, types and layers
