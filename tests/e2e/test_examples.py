@@ -141,6 +141,24 @@ def test_the_job_is_complete_although_its_database_would_run_for_ever(
     assert ends_of(space, pod["metadata"]["name"])["sql-server"]["exitCode"] == 0
 
 
+def test_the_collector_serves_on_nodes_of_either_kind(examples: dict[str, Namespace]) -> None:
+    space = examples["universal"]
+    copies = {"new": "collector", "oldest": "collector-ordinary"}
+
+    def receiving() -> set[tuple[str, str]]:
+        pods = [each for each in running(space) if len(both(each)) == 4]
+        return {
+            (pod["spec"]["nodeName"], copy)
+            for pod in pods
+            for copy in copies.values()
+            if "receiving\n" in log(space, pod, copy)
+        }
+
+    eventually(receiving, until=lambda found: found == set(copies.items()))
+    pods = running(space)
+    eventually(lambda: all("sent\n" in log(space, pod, "orders") for pod in pods))
+
+
 def test_deleting_the_examples_leaves_nothing_stuck(
     operator: Lab, examples: dict[str, Namespace]
 ) -> None:
