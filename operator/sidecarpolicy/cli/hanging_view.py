@@ -16,6 +16,8 @@ def lines(hanging: Hanging) -> Iterator[str]:
     told: dict[str, str] = {}
     for each in hanging.jobs:
         yield from _job(each)
+        if each.policy is None:
+            continue
         text = yaml.safe_dump(each.policy, sort_keys=False)
         if text in told:
             yield f"  Policy: that for {told[text]}"

@@ -215,6 +215,13 @@ KEPT_OPEN: Final = Advice(
     "{container} is native, and ends with the application. The template of this Job cannot change: "
     "delete it, or let {container} end. If that is no sidecar but still at work, wait for it",
 )
+COPY_KEEPS_OPEN: Final = Advice(
+    Reason.JOB_KEPT_OPEN,
+    "the Job stays open, because {ended} ended and {container} did not, which serves in mode "
+    "Universal where the native copy of the sidecar does not",
+    "Have the sidecar end by itself when the work is done, by a file as docs/universal.md shows, "
+    "or keep the Job on capable nodes with a nodeSelector sidecarpolicy.dev/native-sidecars: true",
+)
 
 ALL: Final = (
     NODE_REJECTS, CAPABLE_REJECTS, STRIPPED, CREATION_REFUSED, KILLED, PROBE_GIVEN_UP, NO_SIGTERM,
@@ -223,5 +230,5 @@ ALL: Final = (
 )  # fmt: skip
 """The worst first."""
 
-OF_JOBS: Final = (KEPT_OPEN,)
+OF_JOBS: Final = (KEPT_OPEN, COPY_KEEPS_OPEN)
 """What only `doctor` says, of Jobs without native sidecars too."""

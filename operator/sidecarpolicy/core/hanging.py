@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from sidecarpolicy.api.models import TargetKind
 from sidecarpolicy.api.names import API_VERSION, GROUP, KIND
-from sidecarpolicy.core.advice import KEPT_OPEN, Diagnosis
+from sidecarpolicy.core.advice import COPY_KEEPS_OPEN, KEPT_OPEN, Diagnosis
 from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, has_ended
 from sidecarpolicy.core.podfacts import ContainerFacts, PodFacts, pod_facts
+from sidecarpolicy.core.record import Record, read_record
 
 PATIENCE_SECONDS: Final = 60.0
 """For how long a container may run on after the others: twice the default grace period. What ends
@@ -29,6 +30,7 @@ PODS_FIELDS: Final = "status.phase=Running,spec.restartPolicy!=Always"
 
 _SET_BY_CONTROLLER: Final = (PODS_LABEL, "controller-uid")
 _CONTROLLER_PREFIX: Final = "batch.kubernetes.io/"
+_COPY_PART: Final = "regularContainer/"
 _OF_ONE_RELEASE: Final = (
     "helm.sh/chart",
     "app.kubernetes.io/version",
@@ -47,6 +49,8 @@ class Hang:
     running: tuple[str, ...]
     since: float
     """When the last of those that ended did, in seconds since 1970."""
+    copies: frozenset[str] = frozenset()
+    """Which of those that run are of a sidecar in mode Universal, and do as documented."""
     pods: int = 1
     """How many Pods of the Job hang; this one for the longest."""
 
@@ -59,8 +63,8 @@ class HangingJob:
     owner: str
     """What created it, as "CronJob nightly"; empty if nobody knows of anything."""
     diagnosis: Diagnosis
-    policy: Mapping[str, Any]
-    """A SidecarPolicy, ready to apply."""
+    policy: Mapping[str, Any] | None
+    """A SidecarPolicy, ready to apply; None where there is nothing to adopt."""
 
 
 def hang_of(pod: RawObject, now: float) -> Hang | None:
@@ -76,7 +80,16 @@ def hang_of(pod: RawObject, now: float) -> Hang | None:
     if now < since + PATIENCE_SECONDS:
         return None
     names = tuple(each.name for each in ended)
-    return Hang(facts.ref, facts.owner.direct, names, tuple(running), since)
+    copies = _copies(pod) & set(running)
+    return Hang(facts.ref, facts.owner.direct, names, tuple(running), since, copies)
+
+
+def _copies(pod: RawObject) -> frozenset[str]:
+    """Names of the containers by which a raw Pod has sidecars in mode Universal once more."""
+    record = read_record(pod)
+    policies = record.policies.values() if isinstance(record, Record) else ()
+    parts = (part for each in policies for part in each.parts if part.startswith(_COPY_PART))
+    return frozenset(part.removeprefix(_COPY_PART) for part in parts)
 
 
 def _for_good(container: ContainerFacts, pod: PodFacts) -> bool:
@@ -105,13 +118,13 @@ def hanging_job(hang: Hang, job: RawObject | None) -> HangingJob:
     of what created it, nor of the labels of its template, and the policy goes by its name.
     """
     found = controlling_owner(job["metadata"]) if job is not None else None
-    ended, running = ", ".join(hang.ended), ", ".join(hang.running)
-    return HangingJob(
-        hang,
-        " ".join(found or ()),
-        KEPT_OPEN.on(running, ended=ended),
-        adopting(hang, found, template_labels(job)),
-    )
+    owner, ended = " ".join(found or ()), ", ".join(hang.ended)
+    classic = [each for each in hang.running if each not in hang.copies]
+    if not classic:
+        advice = COPY_KEEPS_OPEN.on(", ".join(hang.running), ended=ended)
+        return HangingJob(hang, owner, advice, None)
+    policy = adopting(hang.job, found, template_labels(job), containers=classic)
+    return HangingJob(hang, owner, KEPT_OPEN.on(", ".join(classic), ended=ended), policy)
 
 
 def template_labels(job: RawObject | None) -> Mapping[str, str]:
@@ -127,22 +140,26 @@ def _lasts(key: str) -> bool:
 
 
 def adopting(
-    hang: Hang, owner: tuple[str, str] | None, labels: Mapping[str, str]
+    job: Ref,
+    owner: tuple[str, str] | None,
+    labels: Mapping[str, str],
+    *,
+    containers: Iterable[str],
 ) -> Mapping[str, Any]:
-    """The policy that adopts what keeps the Job open, in Jobs like it that are still to come.
+    """The policy that adopts these containers in Jobs like this one that are still to come.
 
     It selects by labels, or, where there are none of use, everything of one name.
     """
     by_cron_job = owner is not None and owner[0] == TargetKind.CRON_JOB
-    kind, name = owner if owner is not None and by_cron_job else (TargetKind.JOB, hang.job.name)
+    kind, name = owner if owner is not None and by_cron_job else (TargetKind.JOB, job.name)
     target = {"kind": str(kind)} if labels else {"kind": str(kind), "name": name}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": f"adopt-{name}", "namespace": hang.job.namespace},
+        "metadata": {"name": f"adopt-{name}", "namespace": job.namespace},
         "spec": {
             "selector": {"matchLabels": dict(labels)} if labels else {},
             "targets": [target],
-            "adopt": [{"container": each} for each in hang.running],
+            "adopt": [{"container": each} for each in containers],
         },
     }

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from dataclasses import replace
 
 import yaml
 
@@ -21,7 +22,7 @@ def hanging(number: int = 1, *, cron_job: bool = True, pods: int = 1) -> Hanging
     labels = {"metadata": {"labels": {"app": "tests"}}}
     raw: JSON = {"metadata": {"ownerReferences": owners}, "spec": {"template": labels}}
     pod, job = Ref("Pod", "shop", f"{name}-x"), Ref("Job", "shop", name)
-    return hanging_job(Hang(pod, job, ("web",), ("shipper",), NOW, pods), raw)
+    return hanging_job(Hang(pod, job, ("web",), ("shipper",), NOW, pods=pods), raw)
 
 
 def report(*jobs: HangingJob, more: int = 0) -> Report:
@@ -49,6 +50,13 @@ def test_a_policy_that_helps_several_jobs_is_printed_once() -> None:
         "  Policy: that for Job shop/nightly-1",
         "  Policy:",
     ]
+
+
+def test_a_job_without_anything_to_adopt_is_told_without_a_policy() -> None:
+    hang = hanging().hang
+    found = hanging_job(replace(hang, copies=frozenset(hang.running)), None)
+    assert not any("Policy" in line for line in doctor_view.lines(report(found)))
+    assert doctor_view.as_data(report(found))["jobs"][0]["policy"] is None
 
 
 def test_jobs_that_nobody_looked_at_are_counted() -> None:

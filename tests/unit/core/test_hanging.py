@@ -1,9 +1,11 @@
 """Which Pods keep their Jobs open, and the policy that keeps later ones from it."""
 
+import json
 from typing import Any
 
 import pytest
 
+from sidecarpolicy.api.names import INJECTED_ANNOTATION
 from sidecarpolicy.core.facts import Ref
 from sidecarpolicy.core.hanging import (
     PATIENCE_SECONDS,
@@ -122,6 +124,39 @@ def test_a_hang_says_who_ended_who_runs_and_since_when() -> None:
     )
 
 
+def universal(*copies: str) -> JSON:
+    """Metadata of a Job's Pod with the ordinary copies of sidecars in mode Universal."""
+    parts = {f"regularContainer/{each}": "digest" for each in copies}
+    record = {"policies": {"SidecarPolicy/proxy": {"revision": "1", "parts": parts}}, "made": []}
+    return {**OF_JOB, "annotations": {INJECTED_ANNOTATION: json.dumps(record)}}
+
+
+@pytest.mark.parametrize(
+    ("apps", "told", "adopted"),
+    [
+        pytest.param([SHIPPER], "shipper", None, id="the copy alone"),
+        pytest.param(
+            [SHIPPER, container("proxy", running())],
+            "proxy",
+            [{"container": "proxy"}],
+            id="beside a classic sidecar",
+        ),
+    ],
+)
+def test_no_policy_adopts_the_ordinary_copy_of_a_universal_sidecar(
+    apps: list[JSON], told: str, adopted: list[JSON] | None
+) -> None:
+    made = pod(
+        apps=(DONE, *apps), phase="Running", meta=universal("shipper"), restartPolicy="Never"
+    )
+    seen = hang_of(made, NOW)
+    assert seen is not None
+    found = hanging_job(seen, job())
+    assert found.diagnosis.container == told
+    assert ("docs/universal.md" in found.diagnosis.next_step) is (adopted is None)
+    assert (found.policy and found.policy["spec"]["adopt"]) == adopted
+
+
 def hang(name: str = "nightly-1", *, pod_name: str = "p", since: float = NOW) -> Hang:
     job = Ref("Job", "shop", name)
     return Hang(Ref("Pod", "shop", pod_name), job, ("web",), ("shipper",), since)
@@ -170,7 +205,9 @@ CRON_JOB = owned_by("CronJob", "nightly")
 
 
 def spec_for(raw: JSON | None) -> Any:
-    return hanging_job(hang(), raw).policy["spec"]
+    policy = hanging_job(hang(), raw).policy
+    assert policy is not None
+    return policy["spec"]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +260,8 @@ def test_the_policy_selects_later_jobs_like_this_one(
 
 
 def test_the_policy_adopts_all_that_runs_on_and_is_named_after_what_makes_the_jobs() -> None:
-    two = Hang(Ref("Pod", "shop", "p"), Ref("Job", "shop", "nightly-1"), ("web",), ("a", "b"), 0)
-    policy = adopting(two, ("CronJob", "nightly"), {})
+    job = Ref("Job", "shop", "nightly-1")
+    policy = adopting(job, ("CronJob", "nightly"), {}, containers=["a", "b"])
     assert policy["metadata"] == {"name": "adopt-nightly", "namespace": "shop"}
     assert policy["spec"]["adopt"] == [{"container": "a"}, {"container": "b"}]
 
