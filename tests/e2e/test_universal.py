@@ -15,16 +15,20 @@ from tests.e2e.conftest import node_labels
 from tests.e2e.test_main_job import container
 from tests.support.admission import dry_run
 from tests.support.cluster import JSON, Namespace
-from tests.support.pods import both, ends_of, keep, moment, release, running
+from tests.support.pods import ends_of, keep, moment, release
 from tests.support.runtime import Runtime
 from tests.support.universal import (
     MIDDLE,
     NATIVE,
     SERVING,
+    complete,
     job,
     overlapping,
+    ready_pod,
+    restarts,
     runs,
     served,
+    serving,
     universal,
     web,
 )
@@ -82,36 +86,6 @@ def known(space: Namespace) -> bool:
     """Whether both replicas of the webhook know the policy, however they are asked in turn."""
     answers = (dry_run(space, job("probe", "new", "true")) for _ in range(6))
     return all("initContainers" in each["spec"]["template"]["spec"] for each in answers)
-
-
-def ready_pod(space: Namespace, app: str, *, seconds: float = 90) -> JSON:
-    """The Pod of a Deployment, once all its containers are ready."""
-
-    def found() -> JSON | None:
-        pods = [pod for pod in running(space) if pod["metadata"]["labels"]["app"] == app]
-        return next((pod for pod in pods if is_ready(pod)), None)
-
-    pod = eventually(found, seconds=seconds)
-    assert pod is not None
-    return pod
-
-
-def is_ready(pod: JSON) -> bool:
-    conditions = pod["status"].get("conditions", ())
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
-
-
-def restarts(pod: JSON) -> dict[str, int]:
-    return {each["name"]: each["restartCount"] for each in both(pod)}
-
-
-def serving(space: Namespace, pod: JSON) -> set[str]:
-    """The containers that ever said that they serve."""
-    name = pod["metadata"]["name"]
-    logs = {
-        each: space.kubectl("logs", name, "-c", each) for each in ("shipper", "shipper-ordinary")
-    }
-    return {each for each, log in logs.items() if "serving" in log.splitlines()}
 
 
 @pytest.mark.parametrize("node", NODES)
@@ -227,11 +201,6 @@ def evict(space: Namespace, pod: str) -> None:
     space.lab.kubectl("create", "--raw", path, "-f", "-", input=json.dumps(wanted))
 
 
-def complete(space: Namespace, name: str) -> bool:
-    conditions = space.get("job", name).get("status", {}).get("conditions", ())
-    return any((each["type"], each["status"]) == ("Complete", "True") for each in conditions)
-
-
 @pytest.mark.parametrize("restart", RESTARTS)
 @pytest.mark.parametrize("node", NATIVE)
 def test_a_job_completes_on_a_node_that_runs_native_sidecars(
@@ -273,7 +242,7 @@ def test_of_many_starts_in_each_exactly_one_copy_serves(space: Namespace) -> Non
     space.apply(*made)
     names = {each["metadata"]["name"] for each in made}
     for name in sorted(names):
-        eventually(partial(complete, space, name), seconds=60 + 3 * STARTS)
+        eventually(partial(complete, space, name), seconds=60 + 6 * STARTS)
     pods = [pod for pod in space.all("pod") if pod["metadata"]["labels"]["app"] in names]
     assert len(pods) >= STARTS
     wrong = {

@@ -11,6 +11,8 @@ from typing import Any
 
 from lab import Node
 from tests.support.cluster import JSON, Namespace, deployment, policy
+from tests.support.pods import both, running
+from tests.support.waiting import eventually
 
 IMAGE = "lab.local/busybox:1"
 MIDDLE = Node("middle", "1.31.0")
@@ -125,3 +127,41 @@ def _run(file: str, last: str) -> Run:
 def overlapping(found: list[Run]) -> list[tuple[Run, Run]]:
     """Runs that began before another had shown its last sign of life."""
     return [(a, b) for a, b in combinations(found, 2) if b.begun < a.last]
+
+
+def ready_pod(space: Namespace, app: str, *, seconds: float = 90) -> JSON:
+    """The Pod of a Deployment, once all its containers are ready."""
+
+    def found() -> JSON | None:
+        pods = [pod for pod in running(space) if pod["metadata"]["labels"]["app"] == app]
+        return next((pod for pod in pods if is_ready(pod)), None)
+
+    pod = eventually(found, seconds=seconds)
+    assert pod is not None
+    return pod
+
+
+def is_ready(pod: JSON) -> bool:
+    """Whether all containers of a Pod are."""
+    conditions = pod["status"].get("conditions", ())
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
+def restarts(pod: JSON) -> dict[str, int]:
+    """How often each container was started again."""
+    return {each["name"]: each["restartCount"] for each in both(pod)}
+
+
+def serving(space: Namespace, pod: JSON) -> set[str]:
+    """The containers that ever said that they serve."""
+    name = pod["metadata"]["name"]
+    logs = {
+        each: space.kubectl("logs", name, "-c", each) for each in ("shipper", "shipper-ordinary")
+    }
+    return {each for each, log in logs.items() if "serving" in log.splitlines()}
+
+
+def complete(space: Namespace, name: str) -> bool:
+    """Whether a Job is."""
+    conditions = space.get("job", name).get("status", {}).get("conditions", ())
+    return any((each["type"], each["status"]) == ("Complete", "True") for each in conditions)
