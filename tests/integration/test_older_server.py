@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab
+from lab import Lab, Node
+from tests.support import admission
 from tests.support.audit import writes
 from tests.support.authors import INSTALLED, PODS, WORKLOADS, may_not, refusal
 from tests.support.cluster import (
@@ -22,6 +23,17 @@ from tests.support.cluster import (
 from tests.support.doctors import doctor, said, states
 from tests.support.labs import lab_for
 from tests.support.processes import Controller
+from tests.support.universal import (
+    IMAGE,
+    complete,
+    job,
+    ready_pod,
+    restarts,
+    runs,
+    serving,
+    universal,
+    web,
+)
 from tests.support.users import admin, grant, let_write_policies, person
 from tests.support.waiting import eventually
 
@@ -99,6 +111,33 @@ def test_doctor_blames_the_api_server_and_no_webhook(older: Lab) -> None:
     assert (code, states(report)["mutating-webhooks"]) == (1, "fine")
     nobody = doctor(person(older, "nobody"))[2]
     assert states(nobody)["api-server"] == "unknown"  # only its metrics tell
+
+
+def test_in_mode_universal_the_ordinary_copy_serves_where_the_field_is_dropped(
+    older: Lab, tmp_path: Path
+) -> None:
+    older.add_node(Node("real", "1.31.0"))
+    older.kubectl("create", "namespace", "everywhere")
+    space = Namespace(older, "everywhere")
+    app = {
+        "name": "web",
+        "image": IMAGE,
+        "command": ["sh", "-c", "trap exit TERM; sleep 1d & wait"],
+    }
+    with admission.running(older, tmp_path):
+        space.apply(universal(), web("calm", "real", app))
+        status = space.wait_status("log-shipper", current=1, seconds=120)
+        assert conditions(status)["ClusterCapable"] == ("False", "ApiServerDropsField")
+        pod = ready_pod(space, "calm-real")
+        assert [("restartPolicy" in each) for each in pod["spec"]["initContainers"]] == [False] * 2
+        assert "affinity" not in pod["spec"]
+        assert serving(space, pod) == {"shipper-ordinary"}
+        assert set(restarts(pod).values()) == {0}
+        (run,) = runs(space, pod["metadata"]["name"])
+        assert run.last > run.begun
+        space.apply(job("open", "real", "true"), job("done", "real", "touch /state/done"))
+        eventually(lambda: complete(space, "done"), seconds=60)
+        assert not complete(space, "open")
 
 
 def _conditions(lab: Lab, name: str) -> dict[str, tuple[str, str]]:
