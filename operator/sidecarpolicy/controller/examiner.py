@@ -18,11 +18,12 @@ from sidecarpolicy.controller.inventory import Inventory
 from sidecarpolicy.controller.questions import Known, Question
 from sidecarpolicy.controller.webhooks import WebhookMirror
 from sidecarpolicy.core.blame import finding_of, without_field
-from sidecarpolicy.core.facts import PolicyFacts, as_found
+from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.gate import Gate, by_comparison
 from sidecarpolicy.core.inquiry import Inquiry, Verdict, inquire, inquire_bare
 from sidecarpolicy.core.reading import Answer
+from sidecarpolicy.core.status import as_found
 from sidecarpolicy.core.suspects import Hook, Scene, Suspect, suspects
 from sidecarpolicy.core.trialpods import neutral_labels
 

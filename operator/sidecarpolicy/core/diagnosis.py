@@ -17,7 +17,6 @@ from sidecarpolicy.core.advice import Diagnosis
 from sidecarpolicy.core.capability import Verdict
 from sidecarpolicy.core.facts import NodeFacts
 from sidecarpolicy.core.podfacts import ContainerFacts, Ended, PodFacts
-from sidecarpolicy.core.universal import PREPARE
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,7 @@ def pod_not_started(case: Case) -> Diagnosis | None:
 
 def image_pull_failing(case: Case) -> Diagnosis | None:
     """A sidecar's image is not to be had, or that with which mode Universal begins."""
-    for each in (*case.pod.copies, *_prepare(case.pod)):
+    for each in (*case.pod.copies, *case.pod.preparing):
         if _waits_in_vain(each, case, _NO_IMAGE):
             found = advice.IMAGE if each in case.pod.copies else advice.PREPARE_IMAGE
             return found.on(each.name, image=each.image, seen=each.detail)
@@ -289,7 +288,7 @@ def init_container_blocked(case: Case) -> Diagnosis | None:
         how = f"it ends again and again ({_how_it_ended(blocker)})"
     elif since is not None and case.now > since + case.patience.init:
         how = f"it has been running for more than {case.patience.init / 60:.0f} minutes"
-    found = advice.PREPARE if blocker in _prepare(case.pod) else advice.BLOCKED
+    found = advice.PREPARE if blocker in case.pod.preparing else advice.BLOCKED
     return found.on(blocker.name, how=how, seen=blocker.detail) if how else None
 
 
@@ -343,12 +342,6 @@ def settled(pod: PodFacts, now: float, *, patience: Patience = Patience()) -> bo
 def _steady(container: ContainerFacts, now: float, patience: Patience) -> bool:
     since = container.running_since or 0
     return container.restarts < patience.crashes or now >= since + patience.steady
-
-
-def _prepare(pod: PodFacts) -> tuple[ContainerFacts, ...]:
-    """What makes ready the volumes of mode Universal."""
-    wanted = {f"{name}{PREPARE}" for name in pod.universal}
-    return tuple(each for each in pod.init if each.name in wanted)
 
 
 def _kubelet(case: Case) -> str:

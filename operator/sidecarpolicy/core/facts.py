@@ -6,7 +6,7 @@ fit into memory and a patch needs no GET.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,19 +22,19 @@ from sidecarpolicy.api.names import (
     OVERRIDE_ANNOTATION,
 )
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, field_dropped, refused, said, tried
+from sidecarpolicy.core.blocks import ANY_WORKLOAD, EVERYWHERE, refused, said, tried
 from sidecarpolicy.core.capability import RULES, Capability, Kubelet, Rules, capability
-from sidecarpolicy.core.desired import Desired, desired
+from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.featuregate import Reading, recorded
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.held import Hold, HoldSite, hold_site, read_holds
 from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubelet_port, ready_since
-from sidecarpolicy.core.overhead import overhead
 from sidecarpolicy.core.ownership import NodeRuleSite, Writer, last_written, node_rule_site, writer
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.progress import Progress, progress
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
+from sidecarpolicy.core.wishes import remarks, wish_of
 
 RawObject = Mapping[str, Any]
 """A Kubernetes object as the API server sent it."""
@@ -147,11 +147,8 @@ class PolicyFacts:
         """An API server that drops the field is no block for mode Universal, also where the
         status is of the time before its spec was changed to that.
         """
-        found = said(self.status)
-        if not self.universal:
-            return found
-        dropped = Reason.API_SERVER_DROPS_FIELD
-        return {where: each for where, each in found.items() if each.reason is not dropped}
+        passed = Reason.API_SERVER_DROPS_FIELD if self.universal else None
+        return {at: each for at, each in said(self.status).items() if each.reason is not passed}
 
     @property
     def kind(self) -> str:
@@ -307,37 +304,14 @@ def policy_facts(obj: RawObject) -> PolicyFacts:
         version=version(meta),
         generation=meta.get("generation", 0),
         spec=spec,
-        desired=_wish(policy_key(scope, meta["name"]), spec, status) if spec else None,
+        desired=wish_of(policy_key(scope, meta["name"]), spec, status) if spec else None,
         invalid=invalid,
-        remarks=_remarks(spec) if spec else (),
+        remarks=remarks(spec) if spec else (),
         deleting="deletionTimestamp" in meta,
         created=meta.get("creationTimestamp") or "",
         server_known=spec is None or spec.mode is not Mode.UNIVERSAL or tried(status),
         status=status,
     )
-
-
-def _wish(key: str, spec: SidecarPolicySpec, status: RawObject) -> Desired:
-    """What a policy wants. In mode Universal it depends on what its own status says of the API
-    server, by which controller and webhook agree, also after a restart of either.
-    """
-    dropped = spec.mode is Mode.UNIVERSAL and field_dropped(status) is not None
-    return desired(key, spec, field_dropped=dropped)
-
-
-def as_found(policy: PolicyFacts, *, dropped: bool) -> PolicyFacts:
-    """The policy as it will be once its status says whether the API server drops the field."""
-    wish = policy.desired
-    if policy.spec is None or wish is None or wish.field_dropped is dropped:
-        return policy
-    return replace(policy, desired=desired(policy.key, policy.spec, field_dropped=dropped))
-
-
-def _remarks(spec: SidecarPolicySpec) -> tuple[Finding, ...]:
-    """Sidecars that nodes keep nothing free for."""
-    native = [{**sidecar, "restartPolicy": "Always"} for sidecar in spec.sidecars]
-    alone = overhead({}, {"spec": {"initContainers": native}})
-    return tuple(e for e in alone.findings if e.reason is Reason.NO_RESOURCE_REQUEST)
 
 
 def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:

@@ -137,6 +137,12 @@ class PodFacts:
         wanted = {f"{name}{ORDINARY}" for name in self.universal}
         return tuple(each for each in self.apps if each.name in wanted)
 
+    @property
+    def preparing(self) -> tuple[ContainerFacts, ...]:
+        """What makes the volumes of mode Universal ready."""
+        wanted = {f"{name}{PREPARE}" for name in self.universal}
+        return tuple(each for each in self.init if each.name in wanted)
+
     def serving(self, sidecar: ContainerFacts) -> ContainerFacts | None:
         """The container that was observed to serve as one of `copies`, or None: itself, or in mode
         Universal the ordinary copy, if that started after this one had ended well. Where nodes run

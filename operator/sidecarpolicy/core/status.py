@@ -11,7 +11,8 @@ from typing import Any
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.blocks import LEFT_ALONE, MAX_PROBLEMS, Preflight, listed
 from sidecarpolicy.core.capability import NodeTally
-from sidecarpolicy.core.facts import PolicyFacts, Ref, as_found
+from sidecarpolicy.core.desired import desired
+from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import blocker
 from sidecarpolicy.core.resources import canonical
@@ -68,6 +69,14 @@ def policy_status(
     if policy.desired is not None:
         status["revision"] = policy.desired.revision
     return status
+
+
+def as_found(policy: PolicyFacts, *, dropped: bool) -> PolicyFacts:
+    """The policy as it will be once its status says whether the API server drops the field."""
+    wish = policy.desired
+    if policy.spec is None or wish is None or wish.field_dropped is dropped:
+        return policy
+    return replace(policy, desired=desired(policy.key, policy.spec, field_dropped=dropped))
 
 
 def _counts(summary: Summary) -> dict[str, int]:
