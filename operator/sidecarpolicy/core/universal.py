@@ -116,7 +116,7 @@ def _native(sidecar: Container, mount: JSON, restart_policy: str, *, field_dropp
         return {key: value for key, value in made.items() if key not in _OF_NATIVE}
     made |= {probe: _numbered(made[probe], sidecar) for probe in _PROBES if made.get(probe)}
     if restart_policy == "Never":
-        made.pop("startupProbe", None)
+        made["lifecycle"] = {**(made.get("lifecycle") or {}), "postStart": _SERVES}
     elif not made.get("startupProbe"):
         made["startupProbe"] = _STARTED
     return {**made, "restartPolicy": "Always"}
@@ -124,7 +124,7 @@ def _native(sidecar: Container, mount: JSON, restart_policy: str, *, field_dropp
 
 def _ordinary(sidecar: Container, mount: JSON, restart_policy: str) -> JSON:
     """The copy among the regular containers; where Pods end, it ends if it is not needed."""
-    after = {"Always": "sleep", "Never": "late"}.get(restart_policy, "end")
+    after = "sleep" if restart_policy == "Always" else "end"
     made = _copy(sidecar, mount, "ordinary", after)
     made["name"] = f"{sidecar['name']}{ORDINARY}"
     return {
@@ -161,6 +161,13 @@ _STARTED: Final = {
     "failureThreshold": 60,
 }
 """Holds back what comes after the native copy until that serves: its first run ends at once."""
+
+_SERVES: Final = {"exec": {"command": _by_script("wait")}}
+"""The same where Pods never restart, and kubelets may give up a startup probe (kubernetes#132826).
+
+A kubelet looks at nothing else of the Pod while the hook lasts. It fails with the first run, which
+ends meanwhile; so no kubelet ever sees that run, and goes on because of it.
+"""
 
 
 def _wrapped(handler: Mapping[str, Any], kind: str, role: str) -> JSON:

@@ -7,11 +7,11 @@
 #   ordinary AFTER COMMAND...        the copy among the Pod's regular containers
 #   probe COPY COMMAND...            answers for the copy that serves, well for the other
 #   hook COPY COMMAND...             acts in the copy that serves, not in the other
+#   wait                             lasts until a copy serves, or until its container ends
 #
 # AFTER says what it does if the other copy serves: "sleep" until it is told to end, or "end" at
-# once; "late" is "end" where no startup probe makes it wait for the other copy. State, beside
-# this file: `started`, once the first run of the native copy was there, and one file that is
-# `free` until a copy moves it to its own name. Moving is atomic, so one wins.
+# once. State, beside this file: `started`, once the first run of the native copy was there, and
+# one file that is `free` until a copy moves it to its own name. Moving is atomic, so one wins.
 #
 # Variables are exported if the container's environment has their names, hence the odd ones.
 set -e
@@ -92,15 +92,6 @@ _sp_sleep() {
   done
 }
 
-# Lets the native copy go first, which a kubelet starts again within a second or two.
-_sp_yield() {
-  trap 'exit 143' TERM
-  for _sp_second in 1 2 3 4 5; do
-    if [ -e "$_sp_dir/free" ]; then "$_sp_busybox" sleep 1; fi
-  done
-  trap - TERM
-}
-
 _sp_role=$1
 shift
 case $_sp_role in
@@ -128,13 +119,15 @@ native)
   _sp_run "$@"
   ;;
 ordinary)
-  [ "$1" != late ] || _sp_yield
   if ! _sp_serves ordinary; then
     [ "$1" != sleep ] || _sp_sleep
     exit 0
   fi
   shift
   _sp_run "$@"
+  ;;
+wait)
+  while [ -e "$_sp_dir/free" ]; do "$_sp_busybox" usleep 100000; done
   ;;
 probe | hook)
   if [ -e "$_sp_dir/$1" ]; then
