@@ -50,6 +50,13 @@ class PodCounts(Model):
     )
 
 
+class Requests(Model):
+    """What all Pods together request, at their wanted number."""
+
+    before: dict[str, str] = Field(default={}, description="Without the policy.")
+    after: dict[str, str] = Field(default={}, description="With it: `total` is the difference.")
+
+
 class Overhead(Model):
     """What the sidecars request, by the rules of KEP-753."""
 
@@ -59,6 +66,7 @@ class Overhead(Model):
     total: dict[str, str] = Field(
         default={}, description="What all Pods together request more, at their wanted number."
     )
+    requests: Requests | None = None
 
 
 class Problem(Model):

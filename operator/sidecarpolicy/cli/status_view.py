@@ -39,6 +39,8 @@ def _show(console: Console, overview: Overview, *, wide: bool) -> None:
     for fault in overview.faults:
         reason = f"{fault.reason}: " if fault.reason else ""
         console.print(f"  {reason}{fault.message}")
+    for line in _requests(overview):
+        console.print(f"  {line}")
     if overview.standings:
         more = ("PODS",) if wide else ()
         columns = ("  STATE", "WORKLOAD", *more, "REASON", "MESSAGE")
@@ -47,6 +49,22 @@ def _show(console: Console, overview: Overview, *, wide: bool) -> None:
             table.add_row(*_row(each, wide=wide))
         console.print(table)
     console.print()
+
+
+def _requests(overview: Overview) -> Iterator[str]:
+    """What all Pods together request without and with the policy, by its status."""
+    requests = overview.overhead.get("requests") or {}
+    before, after = requests.get("before") or {}, requests.get("after") or {}
+    changed = [
+        f"{name} {before.get(name, '0')} → {amount}"
+        for name, amount in sorted(after.items())
+        if before.get(name) != amount
+    ]
+    if changed:
+        yield f"Its Pods together request {', '.join(changed)}"
+    elif after:
+        same = ", ".join(f"{name} {amount}" for name, amount in sorted(after.items()))
+        yield f"Its Pods together request {same}, as without it"
 
 
 def _row(standing: Standing, *, wide: bool) -> Iterator[str]:
@@ -96,6 +114,7 @@ def _policy_data(overview: Overview) -> dict[str, Any]:
             {"reason": each.reason.value if each.reason else None, "message": each.message}
             for each in overview.faults
         ],
+        "overhead": overview.overhead or None,
         "counts": {state.value: overview.counts[state] for state in State},
         "workloads": None
         if overview.standings is None

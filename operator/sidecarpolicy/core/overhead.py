@@ -6,6 +6,7 @@ matter. Not to be confused with a Pod's own `overhead`, which is its sandbox's (
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
@@ -27,16 +28,20 @@ from sidecarpolicy.core.universal import sidecars_of
 
 @dataclass(frozen=True)
 class Overhead:
-    """What one Pod requests more, and its QoS class without and with the sidecars.
+    """What one Pod requests, and its QoS class, without and with the sidecars."""
 
-    `requests` has no zeros: a big init container may leave nothing to add. An amount is
-    negative where the Pod requests less, which `findings` explain.
-    """
-
-    requests: ResourceList
+    before: ResourceList
+    after: ResourceList
     qos_before: QosClass
     qos_after: QosClass
     findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def requests(self) -> ResourceList:
+        """What it requests more, without zeros: a big init container may leave nothing to add. An
+        amount is negative where the Pod requests less, which `findings` explain.
+        """
+        return subtract(self.after, self.before)
 
 
 def overhead(before: Mapping[str, Any], after: Mapping[str, Any]) -> Overhead:
@@ -54,7 +59,7 @@ def _compared(
     if new_class.worse_than(old_class):
         causes = _causes(new, sidecars)
         findings.append(_worse_class(new, causes, before=old_class, after=new_class))
-    return Overhead(subtract(new.requests, old.requests), old_class, new_class, tuple(findings))
+    return Overhead(old.requests, new.requests, old_class, new_class, tuple(findings))
 
 
 def by_policy(template: Mapping[str, Any]) -> dict[str, Overhead]:

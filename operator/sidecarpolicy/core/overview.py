@@ -47,6 +47,14 @@ class Overview:
         return Counter(each.state for each in self.standings or ())
 
     @property
+    def overhead(self) -> RawObject:
+        """What its status says that its sidecars cost; nothing if that is of another spec."""
+        status = self.policy.status
+        current = status.get("observedGeneration") == self.policy.generation
+        found: RawObject = (status.get("overhead") if current else None) or {}
+        return found
+
+    @property
     def well(self) -> bool:
         """Whether nothing is wrong; what is still to come is not."""
         return not self.faults and not any(self.counts[state] for state in _WRONG)

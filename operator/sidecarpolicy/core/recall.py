@@ -160,7 +160,8 @@ class Recall:
         cost = standing.overhead
         if cost is None:
             return standing
-        said = tuple(cost.requests.items()), cost.qos_before, cost.qos_after, cost.findings
+        amounts = tuple(cost.before.items()), tuple(cost.after.items())
+        said = *amounts, cost.qos_before, cost.qos_after, cost.findings
         return replace(standing, overhead=self._shared.setdefault(said, cost))
 
 

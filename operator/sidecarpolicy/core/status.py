@@ -15,7 +15,7 @@ from sidecarpolicy.core.desired import desired
 from sidecarpolicy.core.facts import PolicyFacts, Ref
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.holding import blocker
-from sidecarpolicy.core.resources import canonical
+from sidecarpolicy.core.resources import canonical, subtract
 from sidecarpolicy.core.standing import State
 from sidecarpolicy.core.summary import Summary
 
@@ -61,10 +61,14 @@ def policy_status(
         },
         "problems": _problems(policy, summary),
     }
-    if summary.per_pod:
+    if summary.after:
         status["overhead"] = {
             "perPod": canonical(summary.per_pod),
-            "total": canonical(summary.total),
+            "total": canonical(subtract(summary.after, summary.before)),
+            "requests": {
+                "before": canonical(summary.before),
+                "after": canonical(summary.after),
+            },
         }
     if policy.desired is not None:
         status["revision"] = policy.desired.revision

@@ -35,7 +35,8 @@ class Summary:
     """Workloads by state, the worst problems, and those that the API server would not take.
 
     `problems` are standings with a finding, worst first, at most MAX_PROBLEMS. What the
-    sidecars cost is the most for a single Pod, by resource, and the sum for all.
+    sidecars cost is the most for a single Pod, by resource; what all Pods request together
+    without and with them are sums, at their wanted number.
     """
 
     counts: Counter[State] = field(default_factory=Counter)
@@ -50,7 +51,8 @@ class Summary:
     pods: PodTally = NO_PODS
     """What was seen of the Pods that have them."""
     per_pod: ResourceList = field(default_factory=dict)
-    total: ResourceList = field(default_factory=dict)
+    before: ResourceList = field(default_factory=dict)
+    after: ResourceList = field(default_factory=dict)
     preflight: Preflight = field(default_factory=Preflight)
 
     @property
@@ -74,15 +76,16 @@ class Summary:
 
 def summarize(standings: Sequence[Standing]) -> Summary:
     """The summary of one namespace's workloads."""
-    costs = [(each.overhead.requests, each.pods) for each in standings if each.overhead]
+    costs = [(each.overhead, each.pods) for each in standings if each.overhead]
     return Summary(
         counts=Counter(each.state for each in standings),
         problems=_worst([*standings, *_warnings(standings)]),
         denied=sum(_is_denial(each.finding) for each in standings),
         missed=sum(map(_missed, standings)),
         waits=Counter(filter(None, map(_waits_for, standings))),
-        per_pod=reduce(larger, (requests for requests, _ in costs), {}),
-        total=reduce(add, (times(requests, pods) for requests, pods in costs), {}),
+        per_pod=reduce(larger, (cost.requests for cost, _ in costs), {}),
+        before=reduce(add, (times(cost.before, pods) for cost, pods in costs), {}),
+        after=reduce(add, (times(cost.after, pods) for cost, pods in costs), {}),
     )
 
 
@@ -94,14 +97,16 @@ def merge(summaries: Iterable[Summary]) -> Summary:
     problems: list[Standing] = []
     denied = missed = 0
     per_pod: ResourceList = {}
-    total: ResourceList = {}
+    before: ResourceList = {}
+    after: ResourceList = {}
     for each in summaries:
         counts.update(each.counts)
         waits.update(each.waits)
         problems += each.problems
         denied += each.denied
         missed += each.missed
-        per_pod, total = larger(per_pod, each.per_pod), add(total, each.total)
+        per_pod = larger(per_pod, each.per_pod)
+        before, after = add(before, each.before), add(after, each.after)
     return Summary(
         counts,
         _worst(problems),
@@ -109,7 +114,8 @@ def merge(summaries: Iterable[Summary]) -> Summary:
         missed=missed,
         waits=waits,
         per_pod=per_pod,
-        total=total,
+        before=before,
+        after=after,
         preflight=merged(each.preflight for each in summaries),
     )
 

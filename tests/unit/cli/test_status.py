@@ -80,3 +80,25 @@ def test_programs_get_every_workload_with_its_state() -> None:
         "reason": "OptedOut",
         "message": "it opts out",
     }
+
+
+def requesting(before: dict[str, str], after: dict[str, str]) -> Overview:
+    overhead = {"perPod": {}, "total": {}, "requests": {"before": before, "after": after}}
+    return replace(OVERVIEW, policy=replace(POLICY, status={**READY, "overhead": overhead}))
+
+
+def test_what_all_pods_request_is_shown_without_and_with_the_policy() -> None:
+    more = requesting({"cpu": "2"}, {"cpu": "2500m", "memory": "64Mi"})
+    assert shown(Status((more,), ()))[1] == (
+        "Its Pods together request cpu 2 → 2500m, memory 0 → 64Mi"
+    )
+    same = requesting({"cpu": "2"}, {"cpu": "2"})
+    assert shown(Status((same,), ()))[1] == "Its Pods together request cpu 2, as without it"
+    (data,) = as_data(Status((more,), ()))["policies"]
+    assert data["overhead"]["requests"]["after"] == {"cpu": "2500m", "memory": "64Mi"}
+
+
+def test_what_pods_request_under_an_older_spec_is_not_shown() -> None:
+    more = requesting({"cpu": "2"}, {"cpu": "3"})
+    older = replace(more, policy=replace(more.policy, generation=2), standings=())
+    assert len(shown(Status((older,), ()))) == 2

@@ -275,15 +275,19 @@ def test_a_status_full_of_refusals_has_the_webhook_leave_all_others_alone(
 
 
 def costly(cpu: str, pods: int, name: str = "web", *findings: Finding) -> Standing:
-    cost = Overhead(
-        {"cpu": Quantity(Decimal(cpu))}, QosClass.BURSTABLE, QosClass.BURSTABLE, findings
-    )
+    one = Quantity(Decimal(1))
+    after = {"cpu": one + Quantity(Decimal(cpu))}
+    cost = Overhead({"cpu": one}, after, QosClass.BURSTABLE, QosClass.BURSTABLE, findings)
     return replace(standing(State.CURRENT, name), overhead=cost, pods=pods)
 
 
 def test_the_overhead_is_the_most_of_one_pod_and_the_sum_of_all() -> None:
     found = status(costly("0.05", 3), costly("0.1", 2, "api"), standing(State.PENDING, "other"))
-    assert found["overhead"] == {"perPod": {"cpu": "100m"}, "total": {"cpu": "350m"}}
+    assert found["overhead"] == {
+        "perPod": {"cpu": "100m"},
+        "total": {"cpu": "350m"},
+        "requests": {"before": {"cpu": "5"}, "after": {"cpu": "5350m"}},
+    }
 
 
 def test_a_worse_qos_class_is_a_warning_and_changes_no_condition() -> None:
@@ -303,9 +307,6 @@ def test_a_sidecar_without_requests_is_said_once_of_the_policy_itself() -> None:
 
 
 def test_the_status_is_what_its_model_describes() -> None:
-    cost = Overhead({"cpu": Quantity(Decimal("0.05"))}, QosClass.GUARANTEED, QosClass.BURSTABLE)
-    costly = replace(standing(State.CURRENT), overhead=cost, pods=3)
-    found = status(standing(State.FAILED, reason=Reason.REFUSED), costly)
-    assert found["overhead"] == {"perPod": {"cpu": "50m"}, "total": {"cpu": "150m"}}
+    found = status(standing(State.FAILED, reason=Reason.REFUSED), costly("0.05", 3))
     parsed = SidecarPolicyStatus.model_validate(found).model_dump(by_alias=True, mode="json")
     assert parsed == found
