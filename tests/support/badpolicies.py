@@ -45,7 +45,30 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     ),
     "an order of a sidecar that is none": (
         {"order": [{"sidecar": "courier", "after": ["migrate"]}]},
-        "order names courier, which is no sidecar of this policy",
+        "order names courier, which this policy neither adds nor adopts",
+    ),
+    "an order of a container that is none": (
+        {
+            "adopt": [{"container": "proxy"}],
+            "order": [{"sidecar": "proxy"}, {"sidecar": "courier"}],
+        },
+        "order names courier, which this policy neither adds nor adopts",
+    ),
+    "a container that is adopted and added": (
+        {"adopt": [{"container": "proxy"}, {"container": "shipper"}]},
+        "container shipper cannot be adopted, because this policy adds a sidecar of that name",
+    ),
+    "a container that is adopted twice": (
+        {"adopt": [{"container": "proxy"}, {"container": "proxy"}]},
+        "spec.adopt[1]: Duplicate value",
+    ),
+    "a container to adopt whose name is no DNS label": (
+        {"adopt": [{"container": "Log_Shipper"}]},
+        "spec.adopt[0].container in body should match",
+    ),
+    "too many containers to adopt": (
+        {"adopt": [{"container": f"proxy-{number}"} for number in range(17)]},
+        "spec.adopt: Too many: 17: must have at most 16 items",
     ),
     "two variables of one name": (
         {"appContainers": {"env": [{"name": "A"}, {"name": "A"}]}},
@@ -108,6 +131,10 @@ BAD_POLICIES: dict[str, tuple[Json, str]] = {
     "a universal policy that adopts": (
         {"mode": "Universal", "sidecars": [RUNNER], "adopt": [{"container": "logs"}]},
         "mode Universal adopts no containers; use another policy for logs",
+    ),
+    "nothing to add and nothing to adopt": (
+        {"sidecars": None, "adopt": []},
+        "a policy needs sidecars to add, or containers to adopt",
     ),
     "too many sidecars": (
         {"sidecars": [SHIPPER | {"name": f"shipper-{number}"} for number in range(33)]},

@@ -131,7 +131,9 @@ class Target(Model):
 class Order(Model):
     """Where one sidecar stands relative to other init containers."""
 
-    sidecar: ContainerName = Field(description="Name of a sidecar of this policy.")
+    sidecar: ContainerName = Field(
+        description="Name of a sidecar of this policy, or of a container that it adopts."
+    )
     before: Annotated[tuple[ContainerName, ...], Field(max_length=16)] = Field(
         default=(), description="Init containers that start after it; absent ones do not count."
     )
@@ -144,7 +146,7 @@ class AppContainers(Model):
     """What application containers get so that they can use the sidecars."""
 
     names: Annotated[tuple[ContainerName, ...], Field(max_length=32)] = Field(
-        default=(), description="Regular containers; absent: all of them."
+        default=(), description="Regular containers; absent: all but those that this policy adopts."
     )
     volume_mounts: Annotated[tuple[VolumeMount, ...], Field(max_length=32)] = Field(
         default=(), description="Mounts to add, as in a container's volumeMounts."

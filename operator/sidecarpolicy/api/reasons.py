@@ -37,6 +37,8 @@ class Reason(StrEnum):
     PORT_CONFLICT = "PortConflict"
     VOLUME_MISSING = "VolumeMissing"
     ORDER_IMPOSSIBLE = "OrderImpossible"
+    NOTHING_TO_ADOPT = "NothingToAdopt"
+    LAST_CONTAINER = "LastContainer"
     IMMUTABLE_TEMPLATE = "ImmutableTemplate"
     MISSED_ADMISSION = "MissedAdmission"
     PART_CHANGED = "PartChanged"

@@ -28,6 +28,7 @@ from sidecarpolicy.api.names import (
     PLURAL,
     VERSION,
 )
+from sidecarpolicy.api.specrules import SPEC_RULES, rules
 from sidecarpolicy.api.statusmodels import SidecarPolicyStatus
 
 Json = dict[str, Any]
@@ -81,12 +82,6 @@ def _map_by(key: str) -> Json:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-def _rules(*rules: tuple[str, str, str]) -> Json:
-    """CEL rules; the plain message stands in where the expression cannot be evaluated."""
-    keys = ("rule", "message", "messageExpression")
-    return {"x-kubernetes-validations": [dict(zip(keys, rule, strict=True)) for rule in rules]}
-
-
 def _text(description: str, max_length: int, **more: Any) -> Json:
     """A bounded string. Every bound counts: CEL's cost is estimated from the largest input."""
     return {"type": "string", "description": description, "maxLength": max_length, **more}
@@ -133,7 +128,7 @@ _SIDECAR: Final = _raw(
     restartPolicy=_text("Absent or Always.", 63),
     command=_COMMAND,
     lifecycle=_LIFECYCLE,
-) | _rules(
+) | rules(
     (
         "has(self.image) && self.image != ''",
         "a sidecar needs an image",
@@ -146,7 +141,7 @@ _SIDECAR: Final = _raw(
         " + self.restartPolicy",
     ),
 )
-_REQUIREMENT_RULES: Final = _rules(
+_REQUIREMENT_RULES: Final = rules(
     (
         "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
         "the operators In and NotIn need values",
@@ -159,7 +154,7 @@ _REQUIREMENT_RULES: Final = _rules(
         " + ' takes no values; use In or NotIn to compare values'",
     ),
 )
-_TARGET_RULES: Final = _rules(
+_TARGET_RULES: Final = rules(
     (
         "self.all(a, self.exists_one(b, a == b))",
         "each target may be listed once",
@@ -176,7 +171,7 @@ _MOUNT: Final = _raw(
     mountPath=_text("Path in the container, unique in the list.", 4096, minLength=1),
 )
 _VARIABLE: Final = _raw("A core/v1 EnvVar.", name=_text("Unique in the list.", 253, minLength=1))
-_ORDER_RULES: Final = _rules(
+_ORDER_RULES: Final = rules(
     (
         "!(has(self.before) && self.sidecar in self.before)"
         " && !(has(self.after) && self.sidecar in self.after)",
@@ -184,52 +179,12 @@ _ORDER_RULES: Final = _rules(
         "'sidecar ' + self.sidecar + ' cannot be ordered before or after itself'",
     ),
 )
-_NUMBER_OR_PERCENT_RULES: Final = _rules(
+_NUMBER_OR_PERCENT_RULES: Final = rules(
     (
         "type(self) == int ? self >= 1 : self.matches('^(100|[1-9][0-9]?)%$')",
         "must be a number from 1, or a percentage from 1% to 100%",
         "(type(self) == int ? string(self) : self)"
         " + ' is neither a number from 1 nor a percentage from 1% to 100%'",
-    ),
-)
-
-
-def _universal_rule(rule: str, message: str) -> tuple[str, str, str]:
-    """A rule `rule` for each sidecar `s` in mode Universal; the message begins with its name."""
-    return (
-        f"self.mode != 'Universal' || !has(self.sidecars) || self.sidecars.all(s, {rule})",
-        f"in mode Universal, a sidecar {message}",
-        f"'sidecar ' + self.sidecars.map(s, !({rule}), s.name)[0]"
-        f" + ' {message}, because its mode is Universal'",
-    )
-
-
-_SPEC_RULES: Final = _rules(
-    (
-        "!has(self.order) || self.order.all(o, has(self.sidecars)"
-        " && self.sidecars.exists(s, s.name == o.sidecar))",
-        "order may name only sidecars of this policy",
-        "'order names ' + self.order.map(o, !has(self.sidecars)"
-        " || !self.sidecars.exists(s, s.name == o.sidecar),"
-        " o.sidecar)[0] + ', which is no sidecar of this policy'",
-    ),
-    (
-        "(has(self.sidecars) && size(self.sidecars) > 0) || (has(self.adopt)"
-        " && size(self.adopt) > 0)",
-        "a policy needs sidecars to add, or containers to adopt",
-        "'a policy needs sidecars to add, or containers to adopt'",
-    ),
-    _universal_rule("has(s.command) && size(s.command) > 0", "needs a command"),
-    _universal_rule("size(s.name) <= 53", "needs a name of at most 53 characters"),
-    _universal_rule(
-        "!has(s.lifecycle) || (!has(s.lifecycle.postStart) && (!has(s.lifecycle.preStop)"
-        " || (!has(s.lifecycle.preStop.httpGet) && !has(s.lifecycle.preStop.tcpSocket))))",
-        "may have no other lifecycle hook than preStop with exec or sleep",
-    ),
-    (
-        "self.mode != 'Universal' || !has(self.adopt) || size(self.adopt) == 0",
-        "mode Universal adopts no containers",
-        "'mode Universal adopts no containers; use another policy for ' + self.adopt[0].container",
     ),
 )
 
@@ -246,7 +201,7 @@ _OVERLAYS: Final[dict[str, Json]] = {
     "Order": _ORDER_RULES,
     "Order.before": {"x-kubernetes-list-type": "set"},
     "Order.after": {"x-kubernetes-list-type": "set"},
-    "SidecarPolicySpec": _SPEC_RULES,
+    "SidecarPolicySpec": SPEC_RULES,
     "SidecarPolicySpec.order": _ATOMIC,
     "Rollout.maxConcurrent": {"maxLength": 16} | _NUMBER_OR_PERCENT_RULES,
     "SidecarPolicySpec.targets": _ATOMIC | _TARGET_RULES,

@@ -103,5 +103,9 @@ def opts_out(case: Case) -> bool:
 
 
 def at_pods(policy: PolicyFacts) -> bool:
-    """Whether a policy's parts are added to each Pod, and its templates only promise them."""
-    return policy.spec is not None and policy.spec.inject_at is InjectAt.POD
+    """Whether a policy's parts are added to each Pod, and its templates only promise them.
+
+    A template from which a container was taken would be fought over with whoever applies it.
+    """
+    spec = policy.spec
+    return spec is not None and (spec.inject_at is InjectAt.POD or bool(spec.adopt))

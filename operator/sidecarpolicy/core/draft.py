@@ -62,6 +62,12 @@ class Draft:
             value = value[key]
         return value
 
+    def moved(self, source: str, target: str) -> None:
+        """Notes that what stood at a dotted path is at another now, with all that we made in it."""
+        inner = {each for each in self._made if each.startswith(f"{source}.")}
+        self._made -= inner
+        self._made |= {target + each.removeprefix(source) for each in inner}
+
     def prune(self) -> None:
         """Removes what we made and what is empty now, innermost first."""
         for path in sorted(self._made, key=lambda each: each.count("."), reverse=True):

@@ -13,6 +13,7 @@ from sidecarpolicy.core.case import unselected
 from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.former import PREFIX
 from sidecarpolicy.core.plan import Plan, plan
 from sidecarpolicy.core.podtime import fulfilled, promised_parts
 from sidecarpolicy.core.record import Record, read_record
@@ -105,4 +106,5 @@ def _start_order(
     """Init containers in the order in which the kubelet starts them, with who added each."""
     added = {part: key for key, each in parts.items() for part in each}
     present = template["spec"].get("initContainers") or ()
-    yield from ((name, added.get(f"container/{name}", "")) for name in names(present))
+    for name in names(present):
+        yield name, added.get(f"container/{name}") or added.get(f"{PREFIX}{name}", "")

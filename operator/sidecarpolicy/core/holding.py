@@ -4,7 +4,7 @@ Each answer is a finding for the policy's status, or None where nothing stands i
 Reads the case only; what follows from it is for core.decision to say.
 """
 
-from sidecarpolicy.api.models import InjectAt, Mode, NodeRule
+from sidecarpolicy.api.models import Mode, NodeRule
 from sidecarpolicy.api.names import WEBHOOK_CONFIGURATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.blocks import halted
@@ -31,7 +31,7 @@ def blocker(
     paused = pause_of(policy)
     if paused is not None and not creating:
         return paused
-    if policy.spec.inject_at is InjectAt.POD and not webhook:
+    if at_pods(policy) and not webhook:
         return NO_WEBHOOK
     return nowhere_to_run(policy.desired, nodes) if policy.desired is not None else None
 

@@ -6,18 +6,19 @@ is injecting once; removing gives back what the user wrote; a policy that is hel
 keeps its parts whatever happens to the others; nothing is half applied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from sidecarpolicy.api.names import INJECTED_ANNOTATION, INJECTED_LABEL
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core import graceperiod
+from sidecarpolicy.core import adoption, graceperiod
 from sidecarpolicy.core.conflicts import name_conflict, within
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.former import PREFIX as ADOPTED
 from sidecarpolicy.core.mounts import missing_volumes, users_of
 from sidecarpolicy.core.namesakes import crowded_out
 from sidecarpolicy.core.noderule import (
@@ -37,6 +38,7 @@ from sidecarpolicy.core.parts import (
     CONTAINER_PARTS,
     Part,
     container_names,
+    keys_of,
     place,
     restart_policy,
     wished_parts,
@@ -146,6 +148,7 @@ class _Surgery:
                 part.satisfied(self._draft) and mine.parts.get(part.key, part.digest) == part.digest
                 for part in self._wished(wish)
             )
+            and adoption.complete(wish, self._draft, mine.parts)
         )
 
     def apply_all(self, wishes: Sequence[Desired]) -> None:
@@ -154,16 +157,12 @@ class _Surgery:
             if self.is_current(wish):
                 continue
             yielding = frozenset(later.key for later in wishes[index + 1 :])
-            wished = tuple(self._wished(wish))
+            wished = self._wished(wish)
             obstacles = tuple(self._find_obstacles(wish, wished, yielding))
             if obstacles:
                 self._obstacles[wish.key] = obstacles
             else:
                 self._apply(wish, wished, yielding)
-
-    def _wished(self, wish: Desired) -> Iterator[Part]:
-        added = (name for key in self._policies for name in self._containers_of(key))
-        return wished_parts(wish, self._draft, added=frozenset(added))
 
     def remove(self, key: str, *, wanted_again: frozenset[str] = frozenset()) -> None:
         """Takes a policy's parts out, volumes last, when nothing of it mounts them any more.
@@ -176,10 +175,10 @@ class _Surgery:
         record = self._record
         del self._policies[key]
         self._changed.add(key)
+        adoption.put_back(self._draft, mine.parts, self._policies)
         leftovers = []
-        for part, digest in sorted(
-            mine.parts.items(), key=lambda each: each[0].startswith("volume/")
-        ):
+        parts = (each for each in mine.parts.items() if not each[0].startswith(ADOPTED))
+        for part, digest in sorted(parts, key=lambda each: each[0].startswith("volume/")):
             if part == graceperiod.PART:
                 reason = graceperiod.lower(self._draft, digest, self._others(part))
             elif record.others_hold(part, than=key):
@@ -202,6 +201,10 @@ class _Surgery:
             template = self._draft.template
         changed = frozenset(self._changed)
         return Injection(template, current, changed, self._obstacles, self._leftovers)
+
+    def _wished(self, wish: Desired) -> tuple[Part, ...]:
+        recorded = [part for each in self._policies.values() for part in each.parts]
+        return tuple(wished_parts(wish, self._draft, recorded=recorded))
 
     @property
     def _record(self) -> Record:
@@ -230,10 +233,11 @@ class _Surgery:
             yield from self._clash(part, wish.key, yielding)
         yield from port_clashes(wish, self._containers_beside(wish, yielding))
         yield from missing_volumes(wish, self._volumes_beside(wish, yielding))
-        rule = obstacle(self._draft, wish.rule, site=self._site)
-        if rule is not None:
-            yield rule
-        arrangement = arranged(wish, self._foreign_init_containers(wish.key), earlier=())
+        yield from filter(None, [obstacle(self._draft, wish.rule, site=self._site)])
+        yield from adoption.obstacles(wish, self._draft, self._policies, yielding=yielding)
+        adopted = adoption.prospects(wish, self._draft)
+        others = self._foreign_init_containers(wish.key, but=names(adopted))
+        arrangement = arranged(wish, others, earlier=(), adopted=adopted)
         if isinstance(arrangement, Finding):
             yield arrangement
 
@@ -290,8 +294,8 @@ class _Surgery:
             *(self._draft.peek("spec.containers") or ()),
         ]
 
-    def _foreign_init_containers(self, key: str) -> list[dict[str, Any]]:
-        mine = self._containers_of(key)
+    def _foreign_init_containers(self, key: str, *, but: Iterable[str]) -> list[dict[str, Any]]:
+        mine = {*self._containers_of(key), *but}
         present = self._draft.peek("spec.initContainers") or []
         return [each for each in present if each.get("name") not in mine]
 
@@ -301,7 +305,7 @@ class _Surgery:
     def _apply(self, wish: Desired, wished: Sequence[Part], yielding: frozenset[str]) -> None:
         for rival in self._rivals(wish, wished, yielding):
             self.remove(rival)
-        self.remove(wish.key, wanted_again=_keys(wish, wished))
+        self.remove(wish.key, wanted_again=keys_of(wish, wished))
         self._changed.add(wish.key)
         self._policies[wish.key] = PolicyRecord(wish.revision, dict(self._add(wish, wished)))
 
@@ -317,6 +321,7 @@ class _Surgery:
             if not (NOUNS[part.place.noun].shared and part.satisfied(self._draft))
             for key in part.names
         }
+        holders |= {adoption.holder_of(each.container, self._policies) for each in wish.adopt}
         wanted = {port for sidecar in wish.sidecars for port in ports(sidecar)}
         for key in yielding:
             own = self._containers_of(key)
@@ -326,19 +331,22 @@ class _Surgery:
         return frozenset(key for key in yielding if key in holders)
 
     def _add(self, wish: Desired, wished: Sequence[Part]) -> Iterator[tuple[str, str]]:
+        adopted = adoption.take(wish, self._draft, self._policies)
         arrangement = arranged(
             wish,
             self._draft.items("spec.initContainers"),
             earlier=self._earlier(wish.key),
+            adopted=[each.container for each in adopted],
             restart_policy=restart_policy(self._draft),
         )
         if not isinstance(arrangement, Finding):
             self._draft.items("spec.initContainers")[:] = arrangement
+        yield from ((each.part, each.was) for each in adopted)
         for part in wished:
             if part.place.noun == "container":
                 yield part.key, part.digest
             elif part.place.find(self._draft) is None:
-                self._draft.items(part.place.path).append(dict(part.item))
+                self._draft.items(part.place.path_in(self._draft)).append(dict(part.item))
                 yield part.key, part.digest
             elif self._others(part.key):
                 yield part.key, part.digest  # the same wish of another policy: kept for both
@@ -369,11 +377,8 @@ class _Surgery:
             return None
         if not where.holds(self._draft, digest):
             return "it was changed after it was injected"
-        mounting = (
-            ()
-            if where.noun != "volume" or wanted_again
-            else users_of(where.name, self._foreign_containers())
-        )
+        freed = where.noun == "volume" and not wanted_again
+        mounting = users_of(where.name, self._foreign_containers()) if freed else ()
         if heir := next(filter(None, (self._owner(*each) for each in mounting)), None):
             self._bequeath(heir, key, digest)
             return None
@@ -391,9 +396,3 @@ class _Surgery:
         """Leaves a volume to another policy that needs it, to go when that one goes."""
         record = self._policies[heir]
         self._policies[heir] = replace(record, parts={**record.parts, part: digest})
-
-
-def _keys(wish: Desired, wished: Sequence[Part]) -> frozenset[str]:
-    """Keys of all that a policy wishes for, apart from the node rule, which never has to stay."""
-    keys = frozenset(part.key for part in wished)
-    return keys if wish.min_grace_seconds is None else keys | {graceperiod.PART}

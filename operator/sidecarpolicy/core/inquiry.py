@@ -12,12 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
-from sidecarpolicy.core.desired import names
 from sidecarpolicy.core.facts import PolicyFacts, Ref, WorkloadFacts
 from sidecarpolicy.core.reading import Answer, Reading
 from sidecarpolicy.core.standing import Standing
 from sidecarpolicy.core.trialpods import (
-    BARE_SIDECAR,
     Sample,
     bare_sample,
     made_loud,
@@ -78,15 +76,13 @@ def inquire(policy: PolicyFacts, workloads: Sequence[WorkloadFacts]) -> Inquiry:
     """Asks about a policy, on the workloads that it selects, if any."""
     if policy.desired is None:
         return Verdict(Answer.INCONCLUSIVE, policy.invalid)
-    # In the variant for an API server that drops the field, there is none to be kept.
-    sidecars = () if policy.desired.field_dropped else tuple(names(policy.desired.sidecars))
     blamed: Verdict | None = None
     for workload in workloads:
-        found = yield from _tried(sample_of(workload, policy.desired), sidecars)
+        found = yield from _tried(sample_of(workload, policy.desired))
         if found is not None and found.answer not in _FAULTS:
             return found
         blamed = blamed or found
-    itself = yield from _tried(neutral_sample(policy, policy.desired), sidecars)
+    itself = yield from _tried(neutral_sample(policy, policy.desired))
     if blamed is None or (itself is not None and itself.answer is Answer.INVALID):
         return itself or Verdict(Answer.INCONCLUSIVE, "no Pod shows it")
     return replace(blamed, answer=Answer.REFUSED)
@@ -94,20 +90,18 @@ def inquire(policy: PolicyFacts, workloads: Sequence[WorkloadFacts]) -> Inquiry:
 
 def inquire_bare(labels: Mapping[str, str]) -> Inquiry:
     """Asks about native sidecars as such, with a Pod of no policy and no workload."""
-    found = yield from _tried(bare_sample(labels), (BARE_SIDECAR,))
+    found = yield from _tried(bare_sample(labels))
     return found or Verdict(Answer.INCONCLUSIVE, "it is refused without a native sidecar, too")
 
 
-def _tried(
-    sample: Sample | None, sidecars: tuple[str, ...]
-) -> Generator[Trial, Reading, Verdict | None]:
+def _tried(sample: Sample | None) -> Generator[Trial, Reading, Verdict | None]:
     """What one sample says; None if that is nothing about the policy."""
     if sample is None:
         return None
     labels = sample.injected["metadata"]["labels"]
-    reading = yield Trial(sample.injected, sidecars)
-    if reading.answer in _SAID_LAST and sidecars:
-        loud = yield Trial(made_loud(sample.injected, sidecars), sidecars)
+    reading = yield Trial(sample.injected, sample.sidecars)
+    if reading.answer in _SAID_LAST and sample.sidecars:
+        loud = yield Trial(made_loud(sample.injected, sample.sidecars), sample.sidecars)
         if loud.answer is Answer.LOST:
             return Verdict(Answer.LOST, loud.message, labels=labels)
     if reading.answer is Answer.OVER_QUOTA:

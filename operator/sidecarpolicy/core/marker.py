@@ -143,6 +143,7 @@ def _spec(wish: Desired) -> JSON:
         "nodeRule": wish.node_rule.value,
         "placement": "" if wish.placement is Placement.FIRST else wish.placement.value,
         "order": list(_order(wish)),
+        "adopt": [each.model_dump(by_alias=True, exclude_none=True) for each in wish.adopt],
         "appContainers": {key: value for key, value in app.items() if value},
         "minTerminationGracePeriodSeconds": wish.min_grace_seconds,
         "mode": "" if wish.mode is Mode.NATIVE else wish.mode.value,
@@ -152,7 +153,7 @@ def _spec(wish: Desired) -> JSON:
 
 
 def _order(wish: Desired) -> Iterator[JSON]:
-    own = names(wish.sidecars)
+    own = {*names(wish.sidecars), *(each.container for each in wish.adopt)}
     for earlier, later in wish.order:
         if later in own:
             yield {"sidecar": later, "after": [earlier]}

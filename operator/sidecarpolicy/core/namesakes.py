@@ -5,16 +5,18 @@ Pod, and a volume has one source, so the API server would refuse the owner's cha
 The user's names win.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sidecarpolicy.core.draft import Draft
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.parts import Place, container_names, place
 from sidecarpolicy.core.record import Record, read_record
 
 
 def crowded_out(template: Mapping[str, Any], record: Record) -> frozenset[str]:
-    """Keys of the policies with a container that shares its name with one of the Pod's other kind.
+    """Keys of the policies with a container, added or adopted, that shares its name with one of the
+    Pod's other kind.
 
     None in any template that the API server stored: only a change that is being admitted can
     look so.
@@ -24,7 +26,7 @@ def crowded_out(template: Mapping[str, Any], record: Record) -> frozenset[str]:
     return frozenset(
         key
         for key, each in record.policies.items()
-        if not container_names(each.parts).isdisjoint(regular & init)
+        if not _names_of(each.parts).isdisjoint(regular & init)
     )
 
 
@@ -53,7 +55,7 @@ def _untangle(where: Place, before: Draft, draft: Draft) -> None:
     mine, chosen = _choices(where, ours), _choices(where, now)
     if not chosen - mine or not chosen & mine:
         return
-    items = draft.items(where.path)
+    items = draft.items(where.path_in(draft))
     items[items.index(now)] = {key: value for key, value in now.items() if key not in mine}
 
 
@@ -65,3 +67,8 @@ def _choices(where: Place, item: Mapping[str, Any]) -> frozenset[str]:
 
 def _names(containers: Any) -> frozenset[str]:
     return frozenset(str(each.get("name")) for each in containers or ())
+
+
+def _names_of(parts: Iterable[str]) -> frozenset[str]:
+    parts = tuple(parts)
+    return container_names(parts) | frozenset(adopted_names(parts))

@@ -2,10 +2,11 @@
 
 `placement` says first or last; `order` puts single sidecars before or after others by
 name, also after those of other policies and of the user. A name that is not there makes
-its constraint void. Nobody else's container is ever moved.
+its constraint void. Nobody else's container is ever moved. Containers that the policy adopts
+started after all init containers, and do so still, unless `order` says otherwise.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -21,19 +22,22 @@ def arranged(
     *,
     earlier: Collection[str],
     restart_policy: str = "Always",
+    adopted: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]] | Finding:
     """All init containers with the policy's sidecars in their places, or why there is none.
 
     `present` are those of others, in their order; `earlier` names the ones of policies
-    that come before this one. `restart_policy` is the Pods'.
+    that come before this one; `adopted` are the containers that the policy adopts.
+    `restart_policy` is the Pods'.
     """
-    result, added = list(present), wish.added(restart_policy).init
+    sidecars = wish.added(restart_policy).init
+    result, added = list(present), {**sidecars, **{str(e["name"]): (e,) for e in adopted}}
     try:
-        sequence = _sequence(wish)
+        sequence = _sequence(wish, added)
     except CycleError as error:
         circle = " before ".join(map(str, error.args[1]))
         return Finding(Reason.ORDER_IMPOSSIBLE, f"order goes in a circle: {circle}")
-    leading = {*earlier, *(each["name"] for group in added.values() for each in group)}
+    leading = {*earlier, *(each["name"] for group in sidecars.values() for each in group)}
     for name in sequence:
         index = _index(name, names(result), wish, leading)
         if index is None:
@@ -46,9 +50,11 @@ def arranged(
     return result
 
 
-def _sequence(wish: Desired) -> list[str]:
-    """The policy's sidecars as it lists them, but each after those that must come earlier."""
-    own = names(wish.sidecars)
+def _sequence(wish: Desired, added: Iterable[str]) -> list[str]:
+    """The policy's sidecars as it lists them, then what it adopts, but each after those that must
+    come earlier.
+    """
+    own = list(added)
     if not wish.order:
         return own
     graph: dict[str, set[str]] = {name: set() for name in own}
@@ -78,7 +84,7 @@ def _index(
     )
     if lowest > highest:
         return None
-    if wish.placement is Placement.LAST:
+    if wish.placement is Placement.LAST or name not in names(wish.sidecars):
         return highest
     return min(max(lowest, _after_leading(present, leading)), highest)
 

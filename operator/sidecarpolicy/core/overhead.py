@@ -11,6 +11,7 @@ from typing import Any
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.parts import container_names
 from sidecarpolicy.core.qos import COMPUTE, QosClass, qos_class
 from sidecarpolicy.core.record import Record, read_record
@@ -77,13 +78,15 @@ def by_policy(template: Mapping[str, Any]) -> dict[str, Overhead]:
 
 
 def _without(pod: PodResources, parts: Iterable[str]) -> PodResources:
-    """The Pod without a policy's sidecars; nothing else of a policy requests anything."""
-    names = container_names(parts)
-    return replace(
-        pod,
-        init_containers=tuple(each for each in pod.init_containers if each.name not in names),
-        containers=tuple(each for each in pod.containers if each.name not in names),
-    )
+    """The Pod without a policy's sidecars, and what it adopted back among its containers; nothing
+    else of a policy requests anything.
+    """
+    parts = tuple(parts)
+    names, adopted = container_names(parts), adopted_names(parts)
+    back = (replace(e, native=False) for e in pod.init_containers if e.name in adopted)
+    init = (each for each in pod.init_containers if each.name not in (*names, *adopted))
+    regular = (each for each in pod.containers if each.name not in names)
+    return replace(pod, init_containers=tuple(init), containers=(*regular, *back))
 
 
 def _uncounted(

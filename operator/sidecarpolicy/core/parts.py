@@ -6,13 +6,15 @@ which: `container/NAME` among the init containers, `regularContainer/NAME`, `vol
 finding and removing are the same for all kinds.
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from sidecarpolicy.core import graceperiod
 from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.draft import Draft
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.nouns import NOUNS, Item
 from sidecarpolicy.core.semantic import covers
 
@@ -23,6 +25,7 @@ _LISTS = {
     "imagePullSecret": "spec.imagePullSecrets",
 }
 _TWINS = {"container": "regularContainer", "regularContainer": "container"}
+_REGULAR, _INIT = "spec.containers.", "spec.initContainers."
 _FIELDS = {"env": "env", "volumeMount": "volumeMounts"}
 
 
@@ -34,16 +37,26 @@ class Place:
     path: str
     name: str
 
+    def path_in(self, draft: Draft) -> str:
+        """The dotted path of its list in this draft: an adopted container is among the init
+        containers, with all that policies added to it.
+        """
+        holder, _, field = self.path.rpartition(".")
+        moved = holder.replace(_REGULAR, _INIT)
+        if moved == holder or draft.peek(holder) is not None or draft.peek(moved) is None:
+            return self.path
+        return f"{moved}.{field}"
+
     def find(self, draft: Draft) -> dict[str, Any] | None:
         """The item, whoever wrote it."""
         field = NOUNS[self.noun].field
-        items: list[dict[str, Any]] = draft.peek(self.path) or []
+        items: list[dict[str, Any]] = draft.peek(self.path_in(draft)) or []
         return next((item for item in items if item.get(field) == self.name), None)
 
     def remove(self, draft: Draft) -> None:
         """Takes the item out of its list."""
         field = NOUNS[self.noun].field
-        items: list[dict[str, Any]] = draft.edit(self.path) or []
+        items: list[dict[str, Any]] = draft.edit(self.path_in(draft)) or []
         items[:] = [item for item in items if item.get(field) != self.name]
 
     def holds(self, draft: Draft, digest: str) -> bool:
@@ -98,11 +111,11 @@ class Part:
 
 
 CONTAINER_PARTS: Final = ("container/", "regularContainer/")
-"""How the part keys of containers begin."""
+"""How the part keys of containers that policies add begin."""
 
 
 def container_names(parts: Iterable[str]) -> frozenset[str]:
-    """Names of the containers among part keys."""
+    """Names of the containers that part keys say were added."""
     return frozenset(place(part).name for part in parts if part.startswith(CONTAINER_PARTS))
 
 
@@ -112,15 +125,31 @@ def restart_policy(draft: Draft) -> str:
     return found if isinstance(found, str) else "Always"
 
 
-def wished_parts(wish: Desired, draft: Draft, *, added: Container[str]) -> Iterator[Part]:
+def wished_parts(wish: Desired, draft: Draft, *, recorded: Collection[str]) -> Iterator[Part]:
     """All parts of a policy, for the application containers that the template has.
 
-    Containers that policies `added` are none of the application's.
+    Containers that policies added, by the `recorded` part keys of all, are none of the
+    application's. Those that they adopted go on to be: what one policy adds to them does not depend
+    on what another adopts. Only its own are no application's to a policy, unless it names them.
     """
     for each in wish.pod_items(restart_policy(draft)):
         yield Part(f"{each.noun}/{each.name}", each.item, each.digest)
-    for container in names(draft.peek("spec.containers") or []):
-        wanted = container in wish.app_containers or not wish.app_containers
-        if wanted and container not in added:
+    own = wish.app_containers or {each.container for each in wish.adopt}
+    for container in _of_the_owner(draft, recorded):
+        if (container in own) is bool(wish.app_containers):
             for each in wish.app_items:
                 yield Part(f"{each.noun}/{container}:{each.name}", each.item, each.digest)
+
+
+def _of_the_owner(draft: Draft, recorded: Collection[str]) -> Iterator[str]:
+    """Names of the regular containers that the workload has without any policy."""
+    added, init = container_names(recorded), names(draft.peek("spec.initContainers") or [])
+    regular = names(draft.peek("spec.containers") or [])
+    yield from (each for each in regular if each not in added)
+    yield from (each for each in adopted_names(recorded) if each in init)
+
+
+def keys_of(wish: Desired, wished: Iterable[Part]) -> frozenset[str]:
+    """Keys of all that a policy wishes for, apart from the node rule, which never has to stay."""
+    keys = frozenset(part.key for part in wished)
+    return keys if wish.min_grace_seconds is None else keys | {graceperiod.PART}

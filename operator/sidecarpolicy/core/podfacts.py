@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sidecarpolicy.api.names import CAPABILITY_LABEL
 from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, version
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.native import is_native, native_sidecars
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
@@ -96,7 +97,7 @@ class PodFacts:
     version: int
     owner: Owner
     sidecars: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """By policy key, the names of the sidecars that its record names."""
+    """By policy key, the names of the sidecars that its record names, adopted ones included."""
     universal: frozenset[str] = frozenset()
     """Names of those in mode Universal, which have a copy among the regular containers."""
     created: float = 0.0
@@ -274,7 +275,8 @@ def _recorded(parts: Mapping[str, Collection[str]]) -> tuple[tuple[str, tuple[st
 
 
 def _sidecar_names(parts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(sys.intern, sorted(frozenset(sidecars_of(parts).values()))))
+    names = {*sidecars_of(parts).values(), *adopted_names(parts)}
+    return tuple(map(sys.intern, sorted(names)))
 
 
 def _universal(parts: Mapping[str, Collection[str]]) -> Iterator[str]:

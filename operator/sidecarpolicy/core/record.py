@@ -8,6 +8,9 @@ parts that it names. Shape:
                   "parts": {"container/shipper": "<digest>", "nodeTerm/Require": ""}}},
      "made": ["spec.initContainers"]}
 
+A container that a policy adopted is the part `adopted/NAME`; instead of a digest it has where and
+how the container was before (see core.former).
+
 `made` names the lists and objects that did not exist before us, so that they can go
 with their last part. A digest (see core.semantic) tells our part from one that
 somebody put in its place; parts without content of their own have none.
@@ -22,6 +25,7 @@ from typing import Any
 from sidecarpolicy.api.names import CAPABILITY_LABEL, INJECTED_ANNOTATION
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.former import PREFIX, former
 
 SELECTOR_PART = f"nodeSelector/{CAPABILITY_LABEL}"
 """Part key of a node rule that stands as a nodeSelector entry."""
@@ -32,12 +36,13 @@ _PART = re.compile(
     f"(?:container|regularContainer|volume)/{_NAME}|imagePullSecret/.{{1,253}}"
     "|(?:podN|n)odeTerm/(?:Require|Avoid|NotRejecting)"
     f"|(?:env|volumeMount)/{_NAME}:.{{1,4096}}|gracePeriod|{re.escape(SELECTOR_PART)}"
+    f"|{PREFIX}{_NAME}"
 )
 _MADE = re.compile(
     r"metadata(?:\.labels|\.annotations)?"
     r"|spec(?:\.initContainers|\.volumes|\.imagePullSecrets|\.nodeSelector)?"
     r"|spec\.affinity(?:\.nodeAffinity)?"
-    r"|spec\.containers\.[-a-z0-9]{1,63}\.(?:env|volumeMounts)"
+    r"|spec\.(?:c|initC)ontainers\.[-a-z0-9]{1,63}\.(?:env|volumeMounts)"
 )
 
 
@@ -104,6 +109,9 @@ def _decode(document: Any) -> Record:
 
 def _policy(document: Any) -> PolicyRecord:
     parts = {_checked(_PART, part): str(digest) for part, digest in document["parts"].items()}
+    for part, was in parts.items():
+        if part.startswith(PREFIX):
+            former(was)
     return PolicyRecord(revision=str(document["revision"]), parts=parts)
 
 

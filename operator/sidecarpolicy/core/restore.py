@@ -13,6 +13,7 @@ from sidecarpolicy.core import graceperiod
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.marker import read_markers, with_markers
 from sidecarpolicy.core.noderule import POD_PARTS, RULE_PARTS, Rule, add_rule, rule_holds
@@ -88,8 +89,10 @@ def _dropped(old: Template, new: Template) -> Mapping[str, PolicyRecord]:
 
 
 def _clashes(record: PolicyRecord, source: Draft, draft: Draft) -> bool:
-    """Whether something else stands where one of the parts was, or has its name."""
-    return any(
+    """Whether something else stands where one of the parts was, or has its name. What was adopted
+    stands among the owner's containers again.
+    """
+    return bool(adopted_names(record.parts)) or any(
         (where.twin is not None and where.twin.find(draft) is not None)
         or ((found := where.find(draft)) is not None and found != where.find(source))
         for where in _places(record)
@@ -106,7 +109,7 @@ def _copy(record: PolicyRecord, source: Draft, draft: Draft) -> None:
         item = where.find(source)
         there = draft.peek(where.path.rpartition(".")[0]) is not None
         if item is not None and there and where.find(draft) is None:
-            _insert(where, item, source.peek(where.path), draft)
+            _insert(where, item, source.peek(where.path_in(source)), draft)
 
 
 def _insert(where: Place, item: Mapping[str, Any], order: Sequence[Any], draft: Draft) -> None:

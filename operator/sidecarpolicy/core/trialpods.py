@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecarpolicy.api.names import INJECT_ANNOTATION
-from sidecarpolicy.core.desired import Desired
+from sidecarpolicy.core.desired import Desired, names
 from sidecarpolicy.core.facts import PolicyFacts, WorkloadFacts
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
 from sidecarpolicy.core.marker import as_pods_are
 from sidecarpolicy.core.mounts import foreign_mounts
+from sidecarpolicy.core.native import native_names
 from sidecarpolicy.core.ownership import NodeRuleSite
 
 JSON = dict[str, Any]
@@ -26,6 +27,8 @@ class Sample:
 
     injected: JSON
     plain: JSON
+    sidecars: tuple[str, ...] = ()
+    """Names of the native sidecars that it has because of the policy."""
 
 
 def sample_of(workload: WorkloadFacts, desired: Desired) -> Sample | None:
@@ -41,7 +44,8 @@ def neutral_sample(policy: PolicyFacts, desired: Desired) -> Sample | None:
     restricted Pod Security Standard, so that only the policy's own parts can violate it.
     """
     labels = dict(neutral_labels(policy))
-    app = sorted(desired.app_containers) or [_PROBE]
+    adopted = {each.container for each in desired.adopt}
+    app = [*(sorted(desired.app_containers - adopted) or [_PROBE]), *sorted(adopted)]
     template: JSON = {
         "metadata": {"labels": labels},
         "spec": {
@@ -72,7 +76,7 @@ def bare_sample(labels: Mapping[str, str]) -> Sample:
     }
     sidecar = {**_container(BARE_SIDECAR), "restartPolicy": "Always"}
     injected = {**alone, "spec": {**alone["spec"], "initContainers": [sidecar]}}
-    return Sample(_pod(_PROBE, injected, ()), _pod(_PROBE, alone, ()))
+    return Sample(_pod(_PROBE, injected, ()), _pod(_PROBE, alone, ()), (BARE_SIDECAR,))
 
 
 BARE_SIDECAR: Final = "sidecar"
@@ -104,7 +108,13 @@ def _sample(
     plain = _pod(name, made(Verdict(desired.key, Action.REMOVE)).template, claims)
     # Our own webhook would add to it what it lacks.
     plain["metadata"]["annotations"][INJECT_ANNOTATION] = "false"
-    return Sample(_pod(name, done.template, claims), plain)
+    return Sample(_pod(name, done.template, claims), plain, _sidecars(done.template, desired))
+
+
+def _sidecars(template: Mapping[str, Any], desired: Desired) -> tuple[str, ...]:
+    """What the policy adds, and what it adopts of what is there."""
+    mine = {*names(desired.sidecars), *(each.container for each in desired.adopt)}
+    return tuple(sorted(native_names(template) & mine))
 
 
 def _pod(title: str, template: Mapping[str, Any], claims: Iterable[str]) -> JSON:

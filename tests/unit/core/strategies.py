@@ -33,6 +33,7 @@ def _mounts(*volumes: str) -> st.SearchStrategy[list[JSON]]:
     return st.lists(mount, max_size=2, unique_by=lambda each: each["mountPath"])
 
 
+_probes = st.sampled_from([None, {"exec": {"command": ["true"]}, "failureThreshold": 60}])
 _ports = st.just([{"containerPort": 80}])
 _unknown = st.fixed_dictionaries(
     {},
@@ -42,6 +43,8 @@ _unknown = st.fixed_dictionaries(
         "env": _env,
         "volumeMounts": _mounts("own"),  # no user mounts a volume that only a policy brings
         "ports": _ports,
+        "readinessProbe": _probes,
+        "startupProbe": _probes,
     },
 )
 
@@ -126,6 +129,13 @@ def templates(draw: st.DrawFn) -> JSON:
     )
 
 
+_adoptions = st.lists(
+    st.fixed_dictionaries({"container": _names}, optional={"startupFromReadiness": st.booleans()}),
+    max_size=2,
+    unique_by=lambda each: each["container"],
+)
+
+
 def _orders(sidecars: list[str]) -> st.SearchStrategy[JSON]:
     others = st.lists(_names, max_size=1)
     return st.fixed_dictionaries(
@@ -164,18 +174,24 @@ def policy_specs(draw: st.DrawFn, name: str) -> JSON:
     ]
     secrets = [{"name": each} for each in draw(st.lists(names, max_size=2, unique=True))]
     mode = draw(st.sampled_from(["Native", "Universal"]))
+    adopt = draw(_adoptions) if mode == "Native" else []
     extra = draw(_universal) if mode == "Universal" else {}
-    sidecars = [{**each, **extra} for each in draw(_items(names).filter(bool))]
+    found = draw(_items(names).filter(lambda found: bool(found or adopt)))
+    sidecars = [{**each, **extra} for each in found]
+    own = [each["name"] for each in sidecars]
+    adopt = [each for each in adopt if each["container"] not in own]
+    ordered = [*own, *(each["container"] for each in adopt)]
     return {
         "selector": {},
         "mode": mode,
         "sidecars": sidecars,
+        "adopt": adopt,
         "volumes": volumes,
         "imagePullSecrets": secrets,
         "nodeRule": draw(st.sampled_from(["Require", "Avoid", "None"])),
         "injectAt": draw(st.sampled_from(["Auto", "Pod"])),
         "placement": draw(st.sampled_from(["First", "Last"])),
-        "order": draw(st.lists(_orders([each["name"] for each in sidecars]), max_size=2)),
+        "order": draw(st.lists(_orders(ordered), max_size=2)),
         "appContainers": draw(st.none() | _app_containers),
         "minTerminationGracePeriodSeconds": draw(st.sampled_from([None, 20, 45, 90])),
     }

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecarpolicy.core.desired import Desired
+from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.jsonpatch import difference
 from sidecarpolicy.core.ownership import NodeRuleSite
@@ -84,10 +85,9 @@ def test_the_users_items_keep_their_content_and_order(
     for path in ("initContainers", "volumes", "imagePullSecrets"):
         own = template["spec"].get(path) or []
         assert [item for item in result["spec"].get(path) or [] if item in own] == own
-    containers = template["spec"]["containers"]
-    for before, after in zip(
-        containers, result["spec"]["containers"][: len(containers)], strict=True
-    ):
+    adopted = {each.container for each in wish.adopt} if result is not template else set()
+    staying = [each for each in template["spec"]["containers"] if each["name"] not in adopted]
+    for before, after in zip(staying, result["spec"]["containers"][: len(staying)], strict=True):
         for field, value in before.items():
             kept = after[field]
             assert (kept[: len(value)] if field in ("env", "volumeMounts") else kept) == value
@@ -112,6 +112,7 @@ def parts_of(wish: Desired, template: Any) -> Any:
     lists = (
         ("container", "initContainers"),
         ("regularContainer", "containers"),
+        ("adopted", "initContainers"),
         ("volume", "volumes"),
         ("imagePullSecret", "imagePullSecrets"),
     )
@@ -122,6 +123,27 @@ def parts_of(wish: Desired, template: Any) -> Any:
         if f"{noun}/{item['name']}" in mine.parts
     ]
     return mine, items
+
+
+@given(templates(), wishes("p"), wishes("q"), sites)
+def test_what_is_adopted_is_a_native_sidecar_with_all_that_its_owner_wrote(
+    template: JSON, one: Desired, two: Desired, site: NodeRuleSite
+) -> None:
+    result = inject(template, [apply(one), apply(two)], site=site).template
+    record = read_record(result)
+    assert isinstance(record, Record)
+    before = {each["name"]: each for each in template["spec"]["containers"]}
+    after = {each["name"]: each for each in result["spec"].get("initContainers") or []}
+    adopted = [name for each in record.policies.values() for name in adopted_names(each.parts)]
+    assert len(adopted) == len(set(adopted))
+    assert result["spec"]["containers"] or not template["spec"]["containers"]
+    for name in adopted:
+        native = after[name]
+        assert native["restartPolicy"] == "Always"
+        changed = {"restartPolicy", "startupProbe", "env", "volumeMounts"}
+        own = {key: value for key, value in before[name].items() if key not in changed}
+        assert own.items() <= native.items()
+        assert native.get("startupProbe") or not before[name].get("startupProbe")
 
 
 @given(templates(), wishes("p"), sites)
