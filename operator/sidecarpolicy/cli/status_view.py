@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sidecarpolicy.cli.status import Status
+from sidecarpolicy.core.facts import RawObject
 from sidecarpolicy.core.overview import WORST_FIRST, Overview
 from sidecarpolicy.core.standing import Standing, State
 
@@ -54,10 +55,10 @@ def _show(console: Console, overview: Overview, *, wide: bool) -> None:
 def _requests(overview: Overview) -> Iterator[str]:
     """What all Pods together request without and with the policy, by its status."""
     requests = overview.overhead.get("requests") or {}
-    before, after = requests.get("before") or {}, requests.get("after") or {}
+    before, after = (_positive(requests.get(each)) for each in ("before", "after"))
     changed = [
         f"{name} {before.get(name, '0')} → {amount}"
-        for name, amount in sorted(after.items())
+        for name, amount in sorted({**dict.fromkeys(before, "0"), **after}.items())
         if before.get(name) != amount
     ]
     if changed:
@@ -65,6 +66,11 @@ def _requests(overview: Overview) -> Iterator[str]:
     elif after:
         same = ", ".join(f"{name} {amount}" for name, amount in sorted(after.items()))
         yield f"Its Pods together request {same}, as without it"
+
+
+def _positive(amounts: RawObject | None) -> dict[str, str]:
+    """Without zeros, as of CronJobs, whose Jobs may not run."""
+    return {name: each for name, each in (amounts or {}).items() if each != "0"}
 
 
 def _row(standing: Standing, *, wide: bool) -> Iterator[str]:

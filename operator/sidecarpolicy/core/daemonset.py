@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
-from sidecarpolicy.core.inject import Action, Injection, Verdict
+from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
 from sidecarpolicy.core.marker import annotated
+from sidecarpolicy.core.ownership import NodeRuleSite
 
 Template = Mapping[str, Any]
 _NONE: Mapping[str, str] = {}
@@ -57,16 +59,29 @@ def mark(
 
     `failed` are revisions, by policy key, that are to be kept out of the Pods.
     """
-    before = revisions(template)
+    before, obstacles = revisions(template), _obstacles(template, verdicts)
     after = dict(before)
     for verdict in verdicts:
         if verdict.key in failed:
             after[verdict.key] = _OUT + failed[verdict.key]
-        elif verdict.action is Action.REMOVE:
+        elif verdict.action is Action.REMOVE or verdict.key in obstacles:
             after.pop(verdict.key, None)
         elif verdict.action is Action.APPLY and verdict.desired is not None:
             after[verdict.key] = verdict.desired.revision
     wanted = {each.key: each.desired.revision for each in verdicts if each.desired is not None}
     current = frozenset(key for key, revision in wanted.items() if before.get(key) == revision)
     changed = frozenset(key for key in before | after if before.get(key) != after.get(key))
-    return Injection(annotated(template, after) if changed else template, current, changed)
+    marked = annotated(template, after) if changed else template
+    return Injection(marked, current, changed, obstacles)
+
+
+def _obstacles(
+    template: Template, verdicts: Sequence[Verdict]
+) -> Mapping[str, tuple[Finding, ...]]:
+    """Why policies cannot adopt in any Pod of the template, which then need not roll for them."""
+    adopting = [
+        each
+        for each in verdicts
+        if each.action is Action.APPLY and each.desired is not None and each.desired.adopt
+    ]
+    return inject(template, adopting, site=NodeRuleSite.AFFINITY).obstacles if adopting else {}

@@ -98,6 +98,13 @@ def test_what_all_pods_request_is_shown_without_and_with_the_policy() -> None:
     assert data["overhead"]["requests"]["after"] == {"cpu": "2500m", "memory": "64Mi"}
 
 
+def test_zeros_are_not_shown() -> None:
+    gone = requesting({"cpu": "2", "memory": "0"}, {"cpu": "0", "memory": "0"})
+    assert shown(Status((gone,), ()))[1] == "Its Pods together request cpu 2 → 0"
+    nothing = requesting({"cpu": "0"}, {"cpu": "0"})
+    assert shown(Status((nothing,), ()))[1] == "STATE WORKLOAD REASON MESSAGE"
+
+
 def test_what_pods_request_under_an_older_spec_is_not_shown() -> None:
     more = requesting({"cpu": "2"}, {"cpu": "3"})
     older = replace(more, policy=replace(more.policy, generation=2), standings=())

@@ -12,6 +12,7 @@ from sidecarpolicy.core.capability import Verdict as NodeVerdict
 from sidecarpolicy.core.case import at_pods
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.explanation import explain
+from sidecarpolicy.core.facts import WorkloadFacts, workload_facts
 from sidecarpolicy.core.inject import Action, Injection, Verdict, inject
 from sidecarpolicy.core.marker import promised, read_markers, with_markers
 from sidecarpolicy.core.missed import missed_by
@@ -23,7 +24,7 @@ from sidecarpolicy.core.promises import MISSED_PARTS, broken_promises, kept_prom
 from sidecarpolicy.core.resources import canonical
 from sidecarpolicy.core.standing import State
 from sidecarpolicy.core.trialpods import neutral_sample, sample_of
-from tests.support.builders import JSON, policy, snapshot, template, wish, workload
+from tests.support.builders import JSON, deployment, policy, snapshot, template, wish, workload
 from tests.support.plans import KEY, states
 
 WEB: JSON = {"name": "web", "image": "nginx"}
@@ -332,3 +333,16 @@ def test_a_pod_of_nobody_that_runs_without_it_has_missed_it() -> None:
     here = snapshot(policies=(asked,))
     assert missed_by(created(pod(WEB, PROXY)), here, verdict=NodeVerdict.CAPABLE) == {KEY}
     assert missed_by(created(pod(WEB)), here, verdict=NodeVerdict.CAPABLE) == frozenset()
+
+
+def daemons(*containers: JSON, **changes: Any) -> WorkloadFacts:
+    return workload_facts(deployment(pods=pod(*containers), **changes), kind="DaemonSet")
+
+
+def test_a_daemon_set_rolls_for_what_its_pods_can_adopt_only() -> None:
+    asked = policy(sidecars=[], adopt=[{"container": "proxy"}])
+    idle = plan(snapshot(policies=(asked,), workloads=(daemons(WEB),)))
+    assert idle.changes == ()
+    assert states(idle) == {"web": (State.SKIPPED, Reason.NOTHING_TO_ADOPT)}
+    (change,) = plan(snapshot(policies=(asked,), workloads=(daemons(WEB, PROXY),))).changes
+    assert change.template["spec"] == pod(WEB, PROXY)["spec"]
