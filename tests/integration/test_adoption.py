@@ -1,17 +1,15 @@
 """Containers that policies adopt: on a real API server that asks our webhook about each Pod."""
 
-from typing import Any
-
 import pytest
 
-from tests.support.admission import EVERY_KIND, created, dry_run
+from tests.support.admission import created, dry_run
+from tests.support.adopting import ADOPTED, AS_WRITTEN, adopting, known, shape
 from tests.support.cluster import (
     JSON,
     Namespace,
     conditions,
     cron_job,
     deployment,
-    policy,
     problems,
     stateful_set,
 )
@@ -27,30 +25,10 @@ PROXY: JSON = {
     "resources": {"requests": {"cpu": "100m", "memory": "32Mi"}},
 }
 BOTH: JSON = {"containers": [PROXY, WEB]}
-ADOPTED = (["proxy"], ["web"])
-AS_WRITTEN: tuple[list[str], list[str]] = ([], ["proxy", "web"])
-
-
-def adopting(name: str = "proxy", **spec: Any) -> JSON:
-    return policy(
-        name, **{"targets": EVERY_KIND, "sidecars": [], "adopt": [{"container": "proxy"}], **spec}
-    )
 
 
 def pod(name: str = "alone", spec: JSON = BOTH) -> JSON:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-
-
-def known(space: Namespace, made: JSON) -> None:
-    """Applies a policy, and waits until the webhook knows it."""
-    space.apply(made)
-    eventually(lambda: shape(dry_run(space, pod("probe"))), until=lambda found: found == ADOPTED)
-
-
-def shape(made: JSON) -> tuple[list[str], list[str]]:
-    """Names of a Pod's init containers and of its ordinary ones."""
-    init, regular = (made["spec"].get(each, []) for each in ("initContainers", "containers"))
-    return [each["name"] for each in init], [each["name"] for each in regular]
 
 
 def shapes(space: Namespace) -> list[tuple[list[str], list[str]]]:
