@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lab import Lab, LabError
+from tests.e2e.test_admission import completed, pod_of
 from tests.support.cluster import JSON, ROOT, Namespace, conditions
 from tests.support.pods import both, ends_of, keep, moment, release, running, starts_of
 from tests.support.waiting import eventually
@@ -157,6 +158,42 @@ def test_the_collector_serves_on_nodes_of_either_kind(examples: dict[str, Namesp
     eventually(receiving, until=lambda found: found == set(copies.items()))
     pods = running(space)
     eventually(lambda: all("sent\n" in log(space, pod, "orders") for pod in pods))
+
+
+def test_a_report_completes_although_the_proxy_that_its_owner_wrote_would_run_for_ever(
+    examples: dict[str, Namespace],
+) -> None:
+    space = examples["adopting"]
+    hanging = not_adopted(space, "hanging")
+    space.kubectl("create", "job", "now", "--from=cronjob/nightly-report")
+    space.kubectl("wait", "job/now", "--for=condition=Complete", "--timeout=60s")
+    pod = pod_of(space, "now")
+    assert restarts(pod) == 0
+    started = starts_of(pod)
+    assert started["report"] - started["cloud-sql-proxy"] >= SLOW_START
+    assert log(space, pod, "report").startswith("done: REFRESH")
+    eventually(lambda: both_states(space, hanging) == HANGING, seconds=60)
+    assert not completed(space, hanging)
+    written = space.get("cronjob", "nightly-report")["spec"]["jobTemplate"]["spec"]["template"]
+    assert [each["name"] for each in written["spec"]["containers"]] == ["cloud-sql-proxy", "report"]
+
+
+HANGING = {"cloud-sql-proxy": {"running"}, "report": {"terminated"}}
+
+
+def not_adopted(space: Namespace, name: str) -> str:
+    """A Job of the CronJob's that opts out, and so runs as it is written."""
+    made = space.get("cronjob", "nightly-report")["spec"]["jobTemplate"]
+    made["spec"]["template"]["metadata"]["annotations"] = {"sidecarpolicy.dev/inject": "false"}
+    meta = {"name": name}
+    space.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": made["spec"]})
+    return name
+
+
+def both_states(space: Namespace, job: str) -> dict[str, set[str]]:
+    """The state of each ordinary container of a Job's Pod."""
+    found = pod_of(space, job)["status"].get("containerStatuses", [])
+    return {each["name"]: set(each["state"]) for each in found}
 
 
 def test_deleting_the_examples_leaves_nothing_stuck(

@@ -1,0 +1,1 @@
+REFRESH MATERIALIZED VIEW orders_by_day;
