@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from lab import Lab, LabError
-from tests.e2e.test_admission import completed, pod_of
+from tests.e2e.test_admission import pod_of
 from tests.support.cluster import JSON, ROOT, Namespace, conditions
 from tests.support.pods import both, ends_of, keep, moment, release, running, starts_of
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, stays
 
 FOLDERS = {path.parents[1].name: path.parent for path in ROOT.glob("examples/*/lab/policy.yaml")}
 SLOW_START = 2
@@ -173,9 +173,15 @@ def test_a_report_completes_although_the_proxy_that_its_owner_wrote_would_run_fo
     assert started["report"] - started["cloud-sql-proxy"] >= SLOW_START
     assert log(space, pod, "report").startswith("done: REFRESH")
     eventually(lambda: both_states(space, hanging) == HANGING, seconds=60)
-    assert not completed(space, hanging)
+    assert stays(lambda: both_states(space, hanging), seconds=3) == HANGING
+    assert ended(space.get("job", hanging)) == []
     written = space.get("cronjob", "nightly-report")["spec"]["jobTemplate"]["spec"]["template"]
     assert [each["name"] for each in written["spec"]["containers"]] == ["cloud-sql-proxy", "report"]
+
+
+def ended(job: JSON) -> list[str]:
+    """Conditions that say that a Job is over."""
+    return [each["type"] for each in job["status"].get("conditions", [])]
 
 
 HANGING = {"cloud-sql-proxy": {"running"}, "report": {"terminated"}}
