@@ -9,6 +9,7 @@ import pytest
 from lab import Lab, Node
 from tests.support.admission import trusted
 from tests.support.cluster import ROOT, Namespace
+from tests.support.hanging import HANGING, leave_hanging
 from tests.support.labs import lab_for
 from tests.support.waiting import eventually
 
@@ -26,8 +27,15 @@ def kubelets() -> Iterator[Lab]:
     for node in NODES:
         lab.add_node(node, wait=False)
     lab.wait_nodes()
+    leave_hanging(lab)
     yield lab
     lab.down()
+
+
+@pytest.fixture(scope="session")
+def hanging(kubelets: Lab) -> Namespace:
+    """A Job that hangs from the start, so that the minute for that is over when a test asks."""
+    return Namespace(kubelets, HANGING)
 
 
 @pytest.fixture(scope="session")
