@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ORDER_IMPOSSIBLE = "OrderImpossible"
     NOTHING_TO_ADOPT = "NothingToAdopt"
     LAST_CONTAINER = "LastContainer"
+    BACKOFF_LIMIT_TOO_LOW = "BackoffLimitTooLow"
     IMMUTABLE_TEMPLATE = "ImmutableTemplate"
     MISSED_ADMISSION = "MissedAdmission"
     PART_CHANGED = "PartChanged"

@@ -32,6 +32,7 @@ from sidecarpolicy.core.nodestatus import KUBELET_PORT, internal_address, kubele
 from sidecarpolicy.core.ownership import NodeRuleSite, Writer, last_written, node_rule_site, writer
 from sidecarpolicy.core.podtime import MARKED_KINDS, may_promise
 from sidecarpolicy.core.progress import Progress, progress
+from sidecarpolicy.core.retries import Retries, retries
 from sidecarpolicy.core.rollout import RolloutFacts, rollout_facts
 from sidecarpolicy.core.selection import opted_out
 from sidecarpolicy.core.wishes import remarks, wish_of
@@ -189,6 +190,7 @@ class WorkloadFacts:
     progress: Progress = field(default_factory=Progress)
     over: bool = False
     """Whether a Job has ended."""
+    retries: Retries | None = None
 
     @property
     def promising(self) -> bool:
@@ -337,6 +339,7 @@ def workload_facts(obj: RawObject, *, kind: str) -> WorkloadFacts:
         hold_site=hold_site(meta),
         progress=progress(obj, kind=kind),
         over=kind == "Job" and has_ended(obj),
+        retries=retries(obj, kind=kind),
     )
 
 
@@ -358,6 +361,7 @@ def bare_facts(obj: RawObject, ref: Ref, *, pod: bool) -> WorkloadFacts:
         claims=_claims(obj),
         holds=read_holds(meta),
         hold_site=hold_site(meta),
+        retries=None if pod else retries(obj, kind=ref.kind),
     )
 
 

@@ -15,6 +15,7 @@ from sidecarpolicy.core.facts import PolicyFacts
 from sidecarpolicy.core.failure import kept_out_by, stuck
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.nextupdate import left_to_owner
+from sidecarpolicy.core.retries import too_few_retries
 from sidecarpolicy.core.times import seconds
 
 
@@ -77,9 +78,12 @@ def pause_of(policy: PolicyFacts) -> Finding | None:
 
 def kept_off_by(policy: PolicyFacts, case: Case) -> Finding | None:
     """Why this policy may not be applied here, or None; a mere annotation may, whoever owns it."""
-    owner = case.workload.owner
-    if case.refusal is not None or owner is None or at_pods(policy):
-        return case.refusal
+    owner, wish = case.workload.owner, policy.desired
+    failing = too_few_retries(wish, case.workload.retries) if wish is not None else None
+    if case.refusal is not None or failing is not None:
+        return case.refusal or failing
+    if owner is None or at_pods(policy):
+        return None
     return Finding(
         Reason.OWNED_BY_CONTROLLER,
         f"{owner} controls it and would undo any change; set injectAt: Pod in the policy to have "
