@@ -111,6 +111,19 @@ def holder_of(container: str, policies: Policies) -> str | None:
     return next((key for key, each in policies.items() if PREFIX + container in each.parts), None)
 
 
+def rivals(
+    wish: Desired, draft: Draft, policies: Policies, *, yielding: frozenset[str]
+) -> frozenset[str]:
+    """The policies in `yielding` that hold what this one adopts; and all that adopted anything,
+    where they left it nothing but what it adopts, because a Pod keeps an ordinary container.
+    """
+    wanted = {each.container for each in wish.adopt}
+    added = container_names(part for each in policies.values() for part in each.parts)
+    last = wanted >= {*names(draft.peek(_REGULAR) or [])} - added
+    adopting = {key: {*adopted_names(policies[key].parts)} for key in yielding & policies.keys()}
+    return frozenset(key for key, own in adopting.items() if own and (last or own & wanted))
+
+
 def prospects(wish: Desired, draft: Draft) -> list[Item]:
     """The containers that a policy would adopt, or did, in no particular order: by name, to see
     whether there is a place for them.

@@ -321,7 +321,7 @@ class _Surgery:
             if not (NOUNS[part.place.noun].shared and part.satisfied(self._draft))
             for key in part.names
         }
-        holders |= {adoption.holder_of(each.container, self._policies) for each in wish.adopt}
+        holders |= adoption.rivals(wish, self._draft, self._policies, yielding=yielding)
         wanted = {port for sidecar in wish.sidecars for port in ports(sidecar)}
         for key in yielding:
             own = self._containers_of(key)

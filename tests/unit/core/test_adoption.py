@@ -178,6 +178,16 @@ def test_the_last_container_is_counted_without_those_that_others_adopted() -> No
     assert names(result.template, "containers") == ["web"]
 
 
+def test_a_later_policy_gives_its_container_back_before_an_earlier_takes_the_last_one() -> None:
+    earlier, later = adopting("web", name="a"), adopting("proxy", name="b")
+    first = apply(pod(WEB, PROXY), later).template
+    both = apply(first, earlier, later)
+    assert names(both.template) == ["web"]
+    assert names(both.template, "containers") == ["proxy"]
+    assert reasons(both) == {later.key: [Reason.LAST_CONTAINER]}
+    assert without(both.template, earlier) == pod(WEB, PROXY)
+
+
 def test_the_earlier_of_two_policies_adopts_also_if_it_came_later() -> None:
     early, late = adopting("proxy", name="a"), adopting("proxy", "logs", name="b")
     before = pod(WEB, PROXY, LOGS)
