@@ -2,7 +2,8 @@
 
 The CRD keeps containers as they are, with fields of any version of Kubernetes. A value of
 the wrong JSON type (`command: 7`, an env value without quotes) is found by nobody until a
-Pod carries it: at admission the API server then answers 500 to the owner of that Pod.
+Pod carries it: at admission the API server then answers 500 to the owner of that Pod. And what
+mode Universal wraps has to be what it takes it for, or reading the policy would fail.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,10 @@ from typing import Any, Final
 
 _TEXTS: Final = ("command", "args")
 _OBJECTS: Final = ("ports", "env", "envFrom", "volumeMounts", "volumeDevices", "resizePolicy")
-_OBJECT: Final = (
-    "resources",
-    "securityContext",
-    "lifecycle",
-    "livenessProbe",
-    "readinessProbe",
-    "startupProbe",
-)
+_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_OBJECT: Final = ("resources", "securityContext", "lifecycle", *_PROBES)
+_HOOKS: Final = ("postStart", "preStop")
+_HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _TEXT: Final = ("image", "workingDir", "imagePullPolicy", "terminationMessagePath")
 _ITEM_TEXT: Final = ("name", "value", "mountPath", "subPath", "protocol", "prefix", "devicePath")
 
@@ -42,6 +39,10 @@ def _faults(container: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} must be a list of objects"
         elif key in _OBJECTS:
             yield from (f"{key}: {fault}" for item in value for fault in _item_faults(item))
+        elif key in _PROBES:
+            yield from (f"{key}.{fault}" for fault in _handler_faults(value))
+        elif key == "lifecycle":
+            yield from (f"{key}.{fault}" for fault in _hook_faults(value))
 
 
 def _item_faults(item: Mapping[str, Any]) -> Iterator[str]:
@@ -51,6 +52,29 @@ def _item_faults(item: Mapping[str, Any]) -> Iterator[str]:
     port = item.get("containerPort", 0)
     if isinstance(port, bool) or not isinstance(port, int):
         yield "containerPort must be a number"
+
+
+def _hook_faults(lifecycle: Mapping[str, Any]) -> Iterator[str]:
+    for key in _HOOKS:
+        hook = lifecycle.get(key) or {}
+        if isinstance(hook, dict):
+            yield from (f"{key}.{fault}" for fault in _handler_faults(hook))
+        else:
+            yield f"{key} must be an object"
+
+
+def _handler_faults(handled: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with what a probe or a hook does."""
+    for key in _HANDLERS:
+        handler = handled.get(key)
+        if handler is None:
+            continue
+        if not isinstance(handler, dict):
+            yield f"{key} must be an object"
+        elif not _list_of(str, handler.get("command") or []):
+            yield f"{key}.command must be a list of strings"
+        elif isinstance(handler.get("port"), (list, dict)):
+            yield f"{key}.port must be a number or a name"
 
 
 def _list_of(kind: type, value: Any) -> bool:

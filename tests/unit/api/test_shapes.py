@@ -18,11 +18,24 @@ from tests.support.builders import policy_object, sidecar
         ({"env": [{"name": "A", "value": 1}]}, "env: value must be a string; put it in quotes"),
         ({"resources": []}, "resources must be an object"),
         ({"startupProbe": "x"}, "startupProbe must be an object"),
+        ({"readinessProbe": {"exec": "up"}}, "readinessProbe.exec must be an object"),
+        (
+            {"livenessProbe": {"exec": {"command": "up"}}},
+            "livenessProbe.exec.command must be a list of strings",
+        ),
+        (
+            {"readinessProbe": {"httpGet": {"port": {}}}},
+            "readinessProbe.httpGet.port must be a number or a name",
+        ),
+        ({"lifecycle": {"preStop": "x"}}, "lifecycle.preStop must be an object"),
+        ({"lifecycle": {"preStop": {"sleep": 5}}}, "lifecycle.preStop.sleep must be an object"),
     ],
     ids=str,
 )
-def test_a_field_of_a_wrong_type_makes_its_policy_invalid(field: Any, why: str) -> None:
-    found = policy_facts(policy_object(sidecars=[sidecar(**field)]))
+@pytest.mark.parametrize("mode", ["Native", "Universal"])
+def test_a_field_of_a_wrong_type_makes_its_policy_invalid(mode: str, field: Any, why: str) -> None:
+    asked = sidecar(**{"command": ["ship"], **field})
+    found = policy_facts(policy_object(mode=mode, sidecars=[asked]))
     assert found.spec is None
     assert f"container 'shipper': {why}" in found.invalid
 
