@@ -18,6 +18,9 @@ _HANDLERS: Final = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _TEXT: Final = ("image", "workingDir", "imagePullPolicy", "terminationMessagePath")
 _ITEM_TEXT: Final = ("name", "value", "mountPath", "subPath", "protocol", "prefix", "devicePath")
 
+_MAX_DEPTH: Final = 64
+"""Levels; no field of a container has nearly as many, and programs that read JSON have limits."""
+
 
 def well_formed(container: dict[str, Any]) -> dict[str, Any]:
     """The container; raises ValueError that names the first field of a wrong type."""
@@ -28,6 +31,7 @@ def well_formed(container: dict[str, Any]) -> dict[str, Any]:
 
 def _faults(container: Mapping[str, Any]) -> Iterator[str]:
     present = {key: value for key, value in container.items() if value is not None}
+    yield from (f"{key} has too many levels" for key in present if too_deep(present[key]))
     for key, value in present.items():
         if key in _TEXT and not isinstance(value, str):
             yield f"{key} must be a string"
@@ -75,6 +79,14 @@ def _handler_faults(handled: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}.command must be a list of strings"
         elif isinstance(handler.get("port"), (list, dict)):
             yield f"{key}.port must be a number or a name"
+
+
+def too_deep(value: Any, *, levels: int = _MAX_DEPTH) -> bool:
+    """Whether a JSON value has more levels of objects and lists than any that Kubernetes has."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(too_deep(each, levels=levels - 1) for each in inner)
 
 
 def _list_of(kind: type, value: Any) -> bool:

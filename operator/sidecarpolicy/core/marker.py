@@ -19,6 +19,7 @@ from typing import Any
 
 from sidecarpolicy.api.models import Mode, Placement, SidecarPolicySpec
 from sidecarpolicy.api.names import ROLLOUT_ANNOTATION
+from sidecarpolicy.api.shapes import too_deep
 from sidecarpolicy.core.desired import Desired, desired, names
 from sidecarpolicy.core.inject import Action, Verdict, inject
 from sidecarpolicy.core.ownership import NodeRuleSite
@@ -27,8 +28,6 @@ JSON = dict[str, Any]
 Template = Mapping[str, Any]
 
 _REMEMBERED = 256
-_MAX_DEPTH = 64
-"""Levels; no field of a container has nearly as many, and programs that read JSON have limits."""
 
 
 def has_marker(template: Template) -> bool:
@@ -176,7 +175,7 @@ def _understood(key: str, entry: Any) -> Desired | None:
     """The wish in one entry; None for what we did not write, such as a DaemonSet's revision."""
     try:
         revision = entry["revision"]
-        if _deeper(entry, than=_MAX_DEPTH):
+        if too_deep(entry):
             return None
         spec = SidecarPolicySpec.model_validate({"selector": {}, **entry["spec"]})
         dropped = entry.get("fieldDropped") is True
@@ -188,11 +187,3 @@ def _understood(key: str, entry: Any) -> Desired | None:
         return None
     texts = (key.partition("/")[2], revision, *(each.name for each in items))
     return wish if all(isinstance(each, str) and each for each in texts) else None
-
-
-def _deeper(value: Any, *, than: int) -> bool:
-    """Whether a JSON value has more levels of objects and lists."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return than == 0 or any(_deeper(each, than=than - 1) for each in inner)

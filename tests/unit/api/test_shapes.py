@@ -1,5 +1,6 @@
 """Containers whose fields have wrong types are refused by name, before any Pod carries them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -45,3 +46,12 @@ def test_fields_that_nobody_knows_yet_are_kept_as_they_are() -> None:
     found = policy_facts(policy_object(sidecars=[made]))
     assert found.spec is not None
     assert found.spec.sidecars == (made,)
+
+
+def test_a_field_that_no_program_would_read_to_its_end_makes_its_policy_invalid() -> None:
+    deep = json.loads("[" * 600 + "]" * 600)
+    found = policy_facts(
+        policy_object(mode="Universal", sidecars=[sidecar(command=["ship"], xFuture=deep)])
+    )
+    assert found.spec is None
+    assert "xFuture has too many levels" in found.invalid
