@@ -27,6 +27,7 @@ from sidecarpolicy.core.marker import as_pods_are, read_markers
 from sidecarpolicy.core.noderule import POD_PARTS
 from sidecarpolicy.core.podtime import MARKED_KINDS, carry_out
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.retries import fails_with
 from sidecarpolicy.core.standing import Standing, State, TemplateChange, rollout_standing
 from sidecarpolicy.core.truce import fought, gives_in
 
@@ -184,13 +185,24 @@ def verdict_on(policy: PolicyFacts, case: Case) -> Verdict:
     left = leaving(policy, case) and not policy.spec.paused
     if opts_out(case) or left or _reverted(policy, case) or gives_in(policy, case):
         return Verdict(policy.key, Action.REMOVE)
-    held = kept_off_by(policy, case) or fought(policy, case) or held_back(policy, case)
+    kept_off = kept_off_by(policy, case)
+    if kept_off is not None and _fails_jobs(policy, case):
+        return Verdict(policy.key, Action.REMOVE)
+    held = kept_off or fought(policy, case) or held_back(policy, case)
     if held is not None or leaving(policy, case):
         return Verdict(policy.key, Action.HOLD, policy.desired)
     wish = policy.desired
     if wish is not None and not case.node_rule:
         wish = replace(wish, node_rule=NodeRule.NONE)
     return Verdict(policy.key, Action.APPLY, wish)
+
+
+def _fails_jobs(policy: PolicyFacts, case: Case) -> bool:
+    """Whether a CronJob, whose owner allows fewer retries by now, makes Jobs that fail for it."""
+    allowed = case.workload.retries
+    if allowed is None or policy.key not in case.revisions:
+        return False
+    return fails_with(as_pods_are(case.template), policy.key, allowed)
 
 
 def _reverted(policy: PolicyFacts, case: Case) -> bool:

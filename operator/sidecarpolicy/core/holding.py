@@ -79,7 +79,9 @@ def pause_of(policy: PolicyFacts) -> Finding | None:
 def kept_off_by(policy: PolicyFacts, case: Case) -> Finding | None:
     """Why this policy may not be applied here, or None; a mere annotation may, whoever owns it."""
     owner, wish = case.workload.owner, policy.desired
-    failing = too_few_retries(wish, case.workload.retries) if wish is not None else None
+    first = (each.desired for each in case.selected_by if each.key < policy.key)
+    allowed, earlier = case.workload.retries, filter(None, first)
+    failing = too_few_retries(wish, allowed, earlier=earlier) if wish is not None else None
     if case.refusal is not None or failing is not None:
         return case.refusal or failing
     if owner is None or at_pods(policy):

@@ -7,7 +7,7 @@ containers included, and fails the Job when their number reaches its backoffLimi
 Source: pastBackoffLimitOnFailure in k8s.io/kubernetes pkg/controller/job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,14 @@ from sidecarpolicy.api.models import Mode, TargetKind
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.finding import Finding
+from sidecarpolicy.core.native import native_names
+from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.universal import sidecars_of
 
 RawObject = Mapping[str, Any]
 
 _DEFAULT_LIMIT = 6
+_COPY_PART = "regularContainer/"
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,15 @@ def _number(job: RawObject, field: str, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def too_few_retries(wish: Desired, allowed: Retries | None) -> Finding | None:
-    """That a Job would fail because of restarts that the policy intends, or None."""
-    if allowed is None or wish.mode is not Mode.UNIVERSAL or wish.field_dropped:
+def too_few_retries(
+    wish: Desired, allowed: Retries | None, *, earlier: Iterable[Desired] = ()
+) -> Finding | None:
+    """That a Job would fail because of restarts that the policy intends, or None. They come on top
+    of those of `earlier` policies, which have the first claim.
+    """
+    if allowed is None or not _restarts(wish):
         return None
-    needed = len(wish.sidecars) * allowed.pods + 1
+    needed = sum(map(_restarts, (wish, *earlier))) * allowed.pods + 1
     if allowed.limit >= needed:
         return None
     return Finding(
@@ -58,3 +66,23 @@ def too_few_retries(wish: Desired, allowed: Retries | None) -> Finding | None:
         f"against its backoffLimit of {allowed.limit}; set that to {needed} or more, or "
         "restartPolicy: Never",
     )
+
+
+def _restarts(wish: Desired) -> int:
+    """How many a policy intends in each Pod."""
+    universal = wish.mode is Mode.UNIVERSAL and not wish.field_dropped
+    return len(wish.sidecars) if universal else 0
+
+
+def fails_with(pods: RawObject, key: str, allowed: Retries | None) -> bool:
+    """Whether a Job of such Pods fails as it is, and a policy's sidecars in them are a reason."""
+    record = read_record(pods)
+    if allowed is None or not isinstance(record, Record) or key not in record.policies:
+        return False
+    native = native_names(pods)
+    restarted = {
+        policy: native.intersection(sidecars_of(each.parts).values())
+        for policy, each in record.policies.items()
+        if any(part.startswith(_COPY_PART) for part in each.parts)
+    }
+    return key in restarted and sum(map(len, restarted.values())) * allowed.pods >= allowed.limit

@@ -6,8 +6,11 @@ import pytest
 
 from sidecarpolicy.api.reasons import Reason
 from sidecarpolicy.core.admission import admit
+from sidecarpolicy.core.case import case_of
+from sidecarpolicy.core.decision import decide
+from sidecarpolicy.core.facts import PolicyFacts, workload_facts
 from sidecarpolicy.core.retries import Retries, retries, too_few_retries
-from tests.support.builders import policy_object, sidecar, template, wish
+from tests.support.builders import policy, policy_object, sidecar, snapshot, template, wish
 from tests.support.reviews import memory, request
 
 JSON = dict[str, Any]
@@ -74,3 +77,49 @@ def test_a_job_that_would_fail_is_left_alone_and_told_why() -> None:
     assert Reason.BACKOFF_LIMIT_TOO_LOW in answer.warnings[0]
     assert "set that to 2 or more" in answer.warnings[0]
     assert admit(request(job(backoffLimit=2), kind="Job"), known).patch
+
+
+def test_the_restarts_of_all_policies_count_and_the_earlier_comes_first() -> None:
+    pair = [policy_object(each, **{**UNIVERSAL, **named(each)}) for each in ("a", "b")]
+    both = admit(request(job(backoffLimit=3), kind="Job"), memory(*pair))
+    assert not any("not applied" in each for each in both.warnings)
+    one = admit(request(job(backoffLimit=2), kind="Job"), memory(*pair))
+    (left,) = (each for each in one.warnings if "not applied" in each)
+    assert "SidecarPolicy/b not applied: BackoffLimitTooLow" in left
+    assert "set that to 3 or more" in left
+
+
+def named(name: str) -> JSON:
+    return {"sidecars": [sidecar(name, command=["ship"])]}
+
+
+@pytest.mark.parametrize("inject_at", ["Auto", "Pod"])
+def test_a_cron_job_whose_owner_allows_fewer_retries_loses_what_would_fail_its_jobs(
+    inject_at: str,
+) -> None:
+    asked = policy(injectAt=inject_at, **UNIVERSAL)
+    added = changed(cron_job(template(restartPolicy="OnFailure")), asked)
+    assert added is not None
+    assert changed(cron_job(added, backoffLimit=2), asked) is None
+    assert changed(cron_job(added, backoffLimit=1), asked) == template(restartPolicy="OnFailure")
+
+
+def test_a_revision_that_would_fail_jobs_leaves_them_the_one_that_does_not() -> None:
+    added = changed(cron_job(template(restartPolicy="OnFailure")), policy(**UNIVERSAL))
+    assert added is not None
+    more = policy(mode="Universal", sidecars=[*UNIVERSAL["sidecars"], *named("b")["sidecars"]])
+    assert changed(cron_job(added, backoffLimit=2), more) is None
+
+
+def cron_job(pods: JSON, **fields: Any) -> JSON:
+    made = {"template": pods, **fields}
+    meta = {"name": "c", "namespace": "shop", "uid": "uid-c", "resourceVersion": "1"}
+    return {"metadata": meta, "spec": {"jobTemplate": {"spec": made}}}
+
+
+def changed(obj: JSON, asked: PolicyFacts) -> JSON | None:
+    """The template that the controller makes of a CronJob's; None if it leaves it as it is."""
+    facts = workload_facts(obj, kind="CronJob")
+    known = snapshot(policies=(asked,), workloads=(facts,))
+    change = decide(case_of(facts, known)).change
+    return None if change is None else dict(change.template)
