@@ -161,6 +161,8 @@ class _Surgery:
             obstacles = tuple(self._find_obstacles(wish, wished, yielding))
             if obstacles:
                 self._obstacles[wish.key] = obstacles
+                if any(each.reason is Reason.NOTHING_TO_ADOPT for each in obstacles):
+                    self.remove(wish.key)  # an older revision wanted something here
             else:
                 self._apply(wish, wished, yielding)
 
@@ -289,10 +291,8 @@ class _Surgery:
         return container_names(mine.parts if mine else ())
 
     def _foreign_containers(self) -> list[dict[str, Any]]:
-        return [
-            *(self._draft.peek("spec.initContainers") or ()),
-            *(self._draft.peek("spec.containers") or ()),
-        ]
+        init, regular = map(self._draft.peek, ("spec.initContainers", "spec.containers"))
+        return [*(init or ()), *(regular or ())]
 
     def _foreign_init_containers(self, key: str, *, but: Iterable[str]) -> list[dict[str, Any]]:
         mine = {*self._containers_of(key), *but}

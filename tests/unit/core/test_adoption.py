@@ -178,6 +178,22 @@ def test_the_last_container_is_counted_without_those_that_others_adopted() -> No
     assert names(result.template, "containers") == ["web"]
 
 
+@pytest.mark.parametrize(
+    "older",
+    [
+        pytest.param(adopting("proxy"), id="adopted another"),
+        pytest.param(wish(), id="added a sidecar"),
+    ],
+)
+def test_a_revision_that_finds_nothing_to_adopt_takes_back_what_an_older_one_did(
+    older: Desired,
+) -> None:
+    before = pod(WEB, PROXY)
+    result = apply(apply(before, older).template, adopting("logs"))
+    assert reasons(result) == {KEY: [Reason.NOTHING_TO_ADOPT]}
+    assert result.template == before
+
+
 def test_a_later_policy_gives_its_container_back_before_an_earlier_takes_the_last_one() -> None:
     earlier, later = adopting("web", name="a"), adopting("proxy", name="b")
     first = apply(pod(WEB, PROXY), later).template
