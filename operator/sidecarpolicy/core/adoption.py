@@ -39,14 +39,14 @@ class Adopted:
     was: str
 
 
-def complete(wish: Desired, draft: Draft, parts: Iterable[str]) -> bool:
-    """Whether nothing that a policy adopts is an ordinary container, and all that its record says
-    it adopted is there as a native sidecar.
+def complete(wish: Desired, draft: Draft, policies: Policies) -> bool:
+    """Whether nothing that a policy adopts is an ordinary container of the owner's, and all that
+    its record says it adopted is there as a native sidecar.
     """
-    regular = names(draft.peek(_REGULAR) or [])
     native = names(each for each in draft.peek(_INIT) or [] if is_native(each))
     wanted = {each.container for each in wish.adopt}
-    return wanted.isdisjoint(regular) and set(adopted_names(parts)) <= set(native)
+    adopted = adopted_names(policies[wish.key].parts)
+    return wanted.isdisjoint(_of_the_owner(draft, policies)) and set(adopted) <= set(native)
 
 
 def obstacles(
@@ -75,8 +75,13 @@ def _regular_beside(
     """The owner's ordinary containers, as they are without this policy and those that make way."""
     keys = (key for key in (wish.key, *yielding) if key in policies)
     back = (name for key in keys for name in adopted_names(policies[key].parts))
+    return _of_the_owner(draft, policies).union(back)
+
+
+def _of_the_owner(draft: Draft, policies: Policies) -> frozenset[str]:
+    """The ordinary containers that no policy added."""
     added = container_names(part for each in policies.values() for part in each.parts)
-    return frozenset((*names(draft.peek(_REGULAR) or []), *back)) - added
+    return frozenset(names(draft.peek(_REGULAR) or [])) - added
 
 
 def _taken(wish: Desired, policies: Policies, yielding: frozenset[str]) -> Iterator[Finding]:
@@ -118,8 +123,7 @@ def rivals(
     where they left it nothing but what it adopts, because a Pod keeps an ordinary container.
     """
     wanted = {each.container for each in wish.adopt}
-    added = container_names(part for each in policies.values() for part in each.parts)
-    last = wanted >= {*names(draft.peek(_REGULAR) or [])} - added
+    last = wanted >= _of_the_owner(draft, policies)
     adopting = {key: {*adopted_names(policies[key].parts)} for key in yielding & policies.keys()}
     return frozenset(key for key, own in adopting.items() if own and (last or own & wanted))
 
@@ -135,8 +139,9 @@ def prospects(wish: Desired, draft: Draft) -> list[Item]:
 
 def take(wish: Desired, draft: Draft, policies: Policies) -> list[Adopted]:
     """Takes a policy's containers out of the ordinary ones, in their order there."""
-    wanted = {each.container: each for each in wish.adopt}
-    if wanted.keys().isdisjoint(names(draft.peek(_REGULAR) or [])):
+    own = _of_the_owner(draft, policies)
+    wanted = {each.container: each for each in wish.adopt if each.container in own}
+    if not wanted:
         return []
     out, done = _indexes(policies), []
     for name in [each for each in names(draft.peek(_REGULAR)) if each in wanted]:

@@ -148,7 +148,7 @@ class _Surgery:
                 part.satisfied(self._draft) and mine.parts.get(part.key, part.digest) == part.digest
                 for part in self._wished(wish)
             )
-            and adoption.complete(wish, self._draft, mine.parts)
+            and adoption.complete(wish, self._draft, self._policies)
         )
 
     def apply_all(self, wishes: Sequence[Desired]) -> None:

@@ -178,6 +178,15 @@ def test_the_last_container_is_counted_without_those_that_others_adopted() -> No
     assert names(result.template, "containers") == ["web"]
 
 
+def test_a_container_that_another_policy_added_is_none_to_adopt() -> None:
+    universal = wish("b", mode="Universal", sidecars=[{**LOGS, "command": ["ship"]}])
+    asked = adopting("logs-ordinary", name="a", sidecars=[PROXY])
+    result = apply(apply(pod(WEB), universal).template, asked, universal)
+    assert reasons(result) == {}
+    assert names(result.template, "containers") == ["web", "logs-ordinary"]
+    assert apply(result.template, asked, universal).current == {asked.key, universal.key}
+
+
 @pytest.mark.parametrize(
     "older",
     [
