@@ -19,16 +19,16 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from sidecarpolicy.api.shapes import universal_fault, well_formed
+from sidecarpolicy.api.shapes import known_by, universal_fault, well_formed
 
 Container = Annotated[dict[str, Any], AfterValidator(well_formed)]
 """A raw core/v1 Container."""
-Volume = dict[str, Any]
+Volume = Annotated[dict[str, Any], AfterValidator(known_by("name"))]
 """A raw core/v1 Volume."""
 
-VolumeMount = dict[str, Any]
+VolumeMount = Annotated[dict[str, Any], AfterValidator(known_by("mountPath"))]
 """A raw core/v1 VolumeMount."""
-EnvVar = dict[str, Any]
+EnvVar = Annotated[dict[str, Any], AfterValidator(known_by("name"))]
 """A raw core/v1 EnvVar."""
 
 NumberOrPercent = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]

@@ -6,7 +6,7 @@ Pod carries it: at admission the API server then answers 500 to the owner of tha
 mode Universal wraps has to be what it takes it for, or reading the policy would fail.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 _TEXTS: Final = ("command", "args")
@@ -22,11 +22,24 @@ _MAX_DEPTH: Final = 64
 """Levels; no field of a container has nearly as many, and programs that read JSON have limits."""
 
 
+def known_by(field: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A check, which raises ValueError, that items of a list are told apart by this field."""
+
+    def checked(item: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value := item.get(field), str) or not value:
+            raise ValueError(f"{field} must be a string that is not empty")
+        if too_deep(item):
+            raise ValueError(f"{value!r} has too many levels")
+        return item
+
+    return checked
+
+
 def well_formed(container: dict[str, Any]) -> dict[str, Any]:
     """The container; raises ValueError that names the first field of a wrong type."""
     for fault in _faults(container):
         raise ValueError(f"container {container.get('name')!r}: {fault}")
-    return container
+    return known_by("name")(container)
 
 
 def _faults(container: Mapping[str, Any]) -> Iterator[str]:

@@ -190,7 +190,7 @@ def _numbered(probe: Mapping[str, Any], sidecar: Container) -> JSON:
     ports = {
         each["name"]: each["containerPort"]
         for each in sidecar.get("ports") or ()
-        if "name" in each and "containerPort" in each
+        if each.get("name") and "containerPort" in each
     }
     numbered = {
         kind: {**probe[kind], "port": ports[probe[kind]["port"]]}
