@@ -16,6 +16,7 @@ from sidecarpolicy.core.advice import COPY_KEEPS_OPEN, KEPT_OPEN, Diagnosis
 from sidecarpolicy.core.facts import RawObject, Ref, controlling_owner, has_ended
 from sidecarpolicy.core.podfacts import ContainerFacts, PodFacts, pod_facts
 from sidecarpolicy.core.record import Record, read_record
+from sidecarpolicy.core.universal import ORDINARY_PART
 
 PATIENCE_SECONDS: Final = 60.0
 """For how long a container may run on after the others: twice the default grace period. What ends
@@ -30,7 +31,6 @@ PODS_FIELDS: Final = "status.phase=Running,spec.restartPolicy!=Always"
 
 _SET_BY_CONTROLLER: Final = (PODS_LABEL, "controller-uid")
 _CONTROLLER_PREFIX: Final = "batch.kubernetes.io/"
-_COPY_PART: Final = "regularContainer/"
 _OF_ONE_RELEASE: Final = (
     "helm.sh/chart",
     "app.kubernetes.io/version",
@@ -88,8 +88,8 @@ def _copies(pod: RawObject) -> frozenset[str]:
     """Names of the containers by which a raw Pod has sidecars in mode Universal once more."""
     record = read_record(pod)
     policies = record.policies.values() if isinstance(record, Record) else ()
-    parts = (part for each in policies for part in each.parts if part.startswith(_COPY_PART))
-    return frozenset(part.removeprefix(_COPY_PART) for part in parts)
+    parts = (part for each in policies for part in each.parts if part.startswith(ORDINARY_PART))
+    return frozenset(part.removeprefix(ORDINARY_PART) for part in parts)
 
 
 def _for_good(container: ContainerFacts, pod: PodFacts) -> bool:

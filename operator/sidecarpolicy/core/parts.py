@@ -17,6 +17,7 @@ from sidecarpolicy.core.draft import Draft
 from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.nouns import NOUNS, Item
 from sidecarpolicy.core.semantic import covers
+from sidecarpolicy.core.universal import ORDINARY_PART
 
 _LISTS = {
     "container": "spec.initContainers",
@@ -110,7 +111,7 @@ class Part:
         return self.place.noun != "volume" or self.item.keys() <= found.keys()
 
 
-CONTAINER_PARTS: Final = ("container/", "regularContainer/")
+CONTAINER_PARTS: Final = ("container/", ORDINARY_PART)
 """How the part keys of containers that policies add begin."""
 
 

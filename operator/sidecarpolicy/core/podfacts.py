@@ -16,9 +16,8 @@ from sidecarpolicy.core.former import adopted_names
 from sidecarpolicy.core.native import is_native, native_sidecars
 from sidecarpolicy.core.record import Record, read_record
 from sidecarpolicy.core.times import seconds
-from sidecarpolicy.core.universal import ORDINARY, PREPARE, sidecars_of
+from sidecarpolicy.core.universal import ORDINARY, ORDINARY_PART, PREPARE, sidecars_of
 
-_ORDINARY_PART: Final = "regularContainer/"
 _DEFAULT_GRACE: Final = 30
 _REVISION: Final = "controller-revision-hash"
 _GENERATION: Final = "pod-template-generation"
@@ -282,7 +281,7 @@ def _sidecar_names(parts: Iterable[str]) -> tuple[str, ...]:
 def _universal(parts: Mapping[str, Collection[str]]) -> Iterator[str]:
     for each in parts.values():
         for name in _sidecar_names(each):
-            if f"{_ORDINARY_PART}{name}{ORDINARY}" in each:
+            if f"{ORDINARY_PART}{name}{ORDINARY}" in each:
                 yield sys.intern(name)
 
 

@@ -17,12 +17,11 @@ from sidecarpolicy.core.desired import Desired
 from sidecarpolicy.core.finding import Finding
 from sidecarpolicy.core.native import native_names
 from sidecarpolicy.core.record import Record, read_record
-from sidecarpolicy.core.universal import sidecars_of
+from sidecarpolicy.core.universal import ORDINARY_PART, sidecars_of
 
 RawObject = Mapping[str, Any]
 
 _DEFAULT_LIMIT = 6
-_COPY_PART = "regularContainer/"
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,6 @@ def fails_with(pods: RawObject, key: str, allowed: Retries | None) -> bool:
     restarted = {
         policy: native.intersection(sidecars_of(each.parts).values())
         for policy, each in record.policies.items()
-        if any(part.startswith(_COPY_PART) for part in each.parts)
+        if any(part.startswith(ORDINARY_PART) for part in each.parts)
     }
     return key in restarted and sum(map(len, restarted.values())) * allowed.pods >= allowed.limit

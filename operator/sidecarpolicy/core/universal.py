@@ -22,6 +22,8 @@ PREPARE: Final = "-prepare"
 ORDINARY: Final = "-ordinary"
 VOLUME: Final = "-universal"
 """How the names end of what is added beside a sidecar."""
+ORDINARY_PART: Final = "regularContainer/"
+"""How the part key of an ordinary copy begins (see core.parts): nothing else has such a key."""
 
 
 def _bare(text: str) -> str:
