@@ -37,6 +37,12 @@ def _server_names(_: click.Context, __: click.Parameter, value: tuple[str, ...])
     return value
 
 
+_LEVELS = 30_000
+"""Recursions. An API server takes JSON of 10,000 levels (sigs.k8s.io/json), in fields of a policy
+that its schema leaves open; by default Python fails at a tenth of that, and with it whoever reads.
+"""
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: sidecarpolicy controller --namespace sidecarpolicy-system",
@@ -44,6 +50,7 @@ def _server_names(_: click.Context, __: click.Parameter, value: tuple[str, ...])
 @click.version_option(package_name="sidecarpolicy")
 def main() -> None:
     """Native sidecar containers for real, mixed Kubernetes clusters."""
+    sys.setrecursionlimit(_LEVELS)
 
 
 main.add_command(nodes_command)
