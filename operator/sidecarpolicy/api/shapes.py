@@ -109,7 +109,7 @@ def _list_of(kind: type, value: Any) -> bool:
 def universal_fault(sidecar: Mapping[str, Any]) -> str:
     """What keeps a container from being a sidecar in mode Universal; empty if it can be one.
 
-    The CRD says the same, where there is an API server (see api.schema).
+    The CRD says the same, where there is an API server (see api.schema), but for the mounts.
     """
     lifecycle = sidecar.get("lifecycle") or {}
     hooks = {*(lifecycle.get("preStop") or {}), *({"postStart"} & lifecycle.keys())}
@@ -119,8 +119,14 @@ def universal_fault(sidecar: Mapping[str, Any]) -> str:
         return f"needs a name of at most {MAX_UNIVERSAL_NAME} characters"
     if hooks & {"postStart", "httpGet", "tcpSocket"}:
         return "may have no other lifecycle hook than preStop with exec or sleep"
+    mounts = (str(each.get("mountPath")) for each in sidecar.get("volumeMounts") or ())
+    if any(f"{path}/".startswith(f"{UNIVERSAL_DIRECTORY}/") for path in mounts):
+        return f"may mount nothing at {UNIVERSAL_DIRECTORY}, where the mode has its own volume"
     return ""
 
+
+UNIVERSAL_DIRECTORY: Final = "/sidecarpolicy"
+"""Where each copy of a sidecar in mode Universal mounts the volume by which they agree."""
 
 MAX_UNIVERSAL_NAME: Final = 53
 """Characters of a sidecar's name, so that the names made of it are valid, too."""

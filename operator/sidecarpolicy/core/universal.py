@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
+from sidecarpolicy.api.shapes import UNIVERSAL_DIRECTORY
+
 JSON = dict[str, Any]
 Container = Mapping[str, Any]
 
@@ -35,9 +37,8 @@ def _bare(text: str) -> str:
 SCRIPT: Final = _bare(files("sidecarpolicy.core").joinpath("universal.sh").read_text("utf-8"))
 """What runs in the containers; part of what is injected, so a change of it is a new revision."""
 
-_DIRECTORY: Final = "/sidecarpolicy"
-_BUSYBOX: Final = f"{_DIRECTORY}/busybox"
-_PATH: Final = f"{_DIRECTORY}/universal.sh"
+_BUSYBOX: Final = f"{UNIVERSAL_DIRECTORY}/busybox"
+_PATH: Final = f"{UNIVERSAL_DIRECTORY}/universal.sh"
 _IMAGE_BUSYBOX: Final = "/bin/busybox"
 _NOBODY: Final = 65532
 _PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -64,7 +65,7 @@ def copies(
     containers, so that the native copy is an ordinary init container, and ends.
     """
     name = str(sidecar["name"])
-    mount = {"name": f"{name}{VOLUME}", "mountPath": _DIRECTORY}
+    mount = {"name": f"{name}{VOLUME}", "mountPath": UNIVERSAL_DIRECTORY}
     native = _native(sidecar, mount, restart_policy, field_dropped=field_dropped)
     # Copied, because what YAML finds twice in one object becomes an anchor.
     return Copies(

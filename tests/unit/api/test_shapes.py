@@ -55,3 +55,18 @@ def test_a_field_that_no_program_would_read_to_its_end_makes_its_policy_invalid(
     )
     assert found.spec is None
     assert "xFuture has too many levels" in found.invalid
+
+
+@pytest.mark.parametrize("path", ["/sidecarpolicy", "/sidecarpolicy/", "/sidecarpolicy/state"])
+def test_what_would_hide_the_volume_of_mode_universal_makes_its_policy_invalid(path: str) -> None:
+    mounts = [{"name": "own", "mountPath": path}]
+    made = sidecar(command=["ship"], volumeMounts=mounts)
+    universal = policy_facts(policy_object(mode="Universal", sidecars=[made]))
+    assert "may mount nothing at /sidecarpolicy" in universal.invalid
+    assert policy_facts(policy_object(sidecars=[made])).spec is not None
+
+
+def test_mode_universal_has_nothing_against_other_mounts() -> None:
+    mounts = [{"name": "own", "mountPath": "/sidecarpolicy-data"}]
+    made = sidecar(command=["ship"], volumeMounts=mounts)
+    assert policy_facts(policy_object(mode="Universal", sidecars=[made])).spec is not None
