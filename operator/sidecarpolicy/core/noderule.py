@@ -134,8 +134,18 @@ def add_rule(draft: Draft, rule: Rule, *, site: NodeRuleSite) -> tuple[str, str]
         if expression in _expressions(term):
             own.append(identities[at])
         elif not _is_void(term):
-            terms[at] = {**term, "matchExpressions": [*_expressions(term), expression]}
+            terms[at] = {**term, "matchExpressions": _joined(_expressions(term), rule)}
     return term_part(rule), ",".join(own)
+
+
+def _joined(present: list[dict[str, Any]], rule: Rule) -> list[dict[str, Any]]:
+    """A term's expressions with that of a rule. Of several rules the order is always the same,
+    whichever policy came first.
+    """
+    rules = list(Rule)
+    later = [_expression(each) for each in rules[rules.index(rule) + 1 :] if each is not Rule.NONE]
+    at = next((i for i, each in enumerate(present) if each in later), len(present))
+    return [*present[:at], _expression(rule), *present[at:]]
 
 
 def written_in_pod(draft: Draft, part: str) -> tuple[str, str]:

@@ -174,6 +174,19 @@ def test_another_policys_sidecar_goes_behind_both_containers_of_an_earlier_one()
     assert order(apply(pods, later).template) == ["shipper-prepare", "shipper", "proxy", "migrate"]
 
 
+def test_whichever_policy_comes_first_the_template_is_the_same_in_the_end() -> None:
+    native = desired("SidecarPolicy/mesh", spec(sidecars=[sidecar("proxy")]))
+    verdicts = [Verdict(each.key, Action.APPLY, each) for each in (wish(), native)]
+
+    def after(*steps: list[Verdict]) -> Any:
+        found: Any = template()
+        for each in steps:
+            found = inject(found, each, site=SITE).template
+        return found
+
+    assert after(verdicts) == after(verdicts[:1], verdicts) == after(verdicts[1:], verdicts)
+
+
 def test_an_earlier_policy_takes_the_name_of_a_copy_from_a_later_one() -> None:
     first = desired("ClusterSidecarPolicy/a", spec(sidecars=[sidecar("shipper-ordinary")]))
     pods = apply(template(), wish()).template
