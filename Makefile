@@ -35,7 +35,7 @@ test-deep: $(STAMP) ## Run the laws of the engine over 10,000 generated template
 .PHONY: soak
 soak: $(STAMP) lab-build ## Fight with GitOps tools for five minutes, start 200 Pods in mode Universal (needs root)
 	SIDECARPOLICY_SOAK_SECONDS=300 $(BIN)/python -m pytest tests/integration/test_gitops.py
-	SIDECARPOLICY_UNIVERSAL_STARTS=200 $(BIN)/python -m pytest tests/e2e/test_universal.py
+	SIDECARPOLICY_UNIVERSAL_STARTS=200 $(BIN)/python -m pytest tests/e2e/test_mode_universal.py
 
 .PHONY: lint
 lint: $(STAMP) ## Check format, style, types and layers

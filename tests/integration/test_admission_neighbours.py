@@ -169,7 +169,7 @@ def test_a_change_of_the_namespaces_labels_is_obeyed_within_a_second(space: Name
 
 @pytest.mark.parametrize(
     "field",
-    [{"ports": 8080}, {"command": 7}, {"env": [{"name": "A", "value": 1}]}, {"resources": []}],
+    [{"ports": 8080}, {"args": 7}, {"env": [{"name": "A", "value": 1}]}, {"resources": []}],
     ids=str,
 )
 def test_a_sidecar_of_the_wrong_types_keeps_nobody_from_creating(

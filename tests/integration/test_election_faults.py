@@ -80,8 +80,9 @@ def play(shop: Namespace) -> Play:
 def test_of_two_only_one_leads_and_the_other_follows_an_orderly_end(play: Play) -> None:
     async def scene(lease: LeaseFaults) -> None:
         first, second = worker(lease, "first"), worker(lease, "second")
-        one, two = asyncio.ensure_future(first.run()), asyncio.ensure_future(second.run())
+        one = asyncio.ensure_future(first.run())
         await leading(first)
+        two = asyncio.ensure_future(second.run())
         await asyncio.sleep(TERMS.duration + 0.5)
         assert (first.leads, second.leads) == (True, False)
         one.cancel()

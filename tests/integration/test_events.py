@@ -84,9 +84,12 @@ def test_what_stands_in_the_way_is_told_to_the_workload_and_its_policy(shop: Nam
 
 @pytest.mark.usefixtures("controller")
 def test_a_rollout_that_stopped_is_told_where_it_failed_and_at_the_policy(shop: Namespace) -> None:
-    broken = deployment(replicas=1, pod={"schedulerName": "nobody"})
-    broken["spec"]["progressDeadlineSeconds"] = 5  # late enough to be joined before
-    shop.apply(policy(rollout={"maxConcurrent": 1}), broken, deployment("zzz"))
+    shop.apply(deployment(replicas=1), deployment("zzz"))
+    eventually(lambda: shop.get("deployment", "web")["status"].get("readyReplicas") == 1)
+    greedy: JSON = {"name": "shipper", "image": "lab.local/busybox:1"}
+    greedy["resources"] = {"requests": {"cpu": "9999"}}
+    rollout = {"maxConcurrent": 1, "progressDeadlineSeconds": 4}
+    shop.apply(policy(sidecars=[greedy], rollout=rollout))
     stopped = "Warning", "RolloutStopped", 1
     eventually(lambda: ("web", *stopped) in told(shop, "Deployment"))
     eventually(lambda: ("log-shipper", *stopped) in told(shop, "SidecarPolicy"))
