@@ -16,7 +16,7 @@ from tests.support.audit import writes
 from tests.support.cluster import JSON, Namespace, conditions, deployment, persisted, policy
 from tests.support.goprograms import go_program
 from tests.support.processes import Controller
-from tests.support.waiting import eventually, stays
+from tests.support.waiting import at_rest, eventually
 
 SLOW = {"minReadySeconds": 500}
 """Its Pods are ready at once, and available only after minutes."""
@@ -153,4 +153,4 @@ def test_a_busy_rollout_writes_its_status_at_most_once_a_second(shop: Namespace)
     assert min(gaps) > 0.9
     rolled = [shop.revisions(f"web-{number:02}") for number in (0, 39)]
     assert rolled == [2, 2]
-    stays(lambda: len(status_times(shop)), seconds=5)
+    at_rest(lambda: len(status_times(shop)), seconds=5)

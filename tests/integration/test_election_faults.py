@@ -155,8 +155,9 @@ def test_a_lease_that_was_deleted_is_made_anew_by_its_holder_before_anybody_else
 ) -> None:
     async def scene(lease: LeaseFaults) -> None:
         first, second = worker(lease, "first"), worker(lease, "second")
-        tasks = [asyncio.ensure_future(each.run()) for each in (first, second)]
+        tasks = [asyncio.ensure_future(first.run())]
         await leading(first)
+        tasks.append(asyncio.ensure_future(second.run()))
         await asyncio.sleep(3 * TERMS.look)  # the second saw it
         await lease.delete()
         await asyncio.sleep(TERMS.renew_deadline)
